@@ -1,0 +1,60 @@
+# Only Python 3.11 or newer and make are needed. PYTHON names another interpreter:
+# make install PYTHON=/opt/python3.12/bin/python3
+SUITABLE = import sys; sys.exit(sys.version_info < (3, 11))
+CANDIDATES = python3 python3.14 python3.13 python3.12 python3.11
+PYTHON ?= $(shell for name in $(CANDIDATES); do \
+	$$name -c '$(SUITABLE)' 2>/dev/null && echo $$name && break; done)
+VENV_PYTHON = .venv/bin/python
+INSTALLED = .venv/.installed
+WORKERS ?= 2
+
+.PHONY: help install demo demo-reset stop test lint bench drill
+.DEFAULT_GOAL := help
+
+help:
+	@echo "make demo        a working back office with a world in it; Ctrl-C ends it"
+	@echo "make demo-reset  the same, from the start: throws the demo's data away"
+	@echo "make stop        stops the embedded PostgreSQL, where manage.py started it"
+	@echo "make install     .venv with everything that is needed, and nothing else"
+	@echo "make test        format, lint, types and the whole test suite"
+	@echo "make lint        format, lint and types alone"
+	@echo "make drill       kills the worker, PostgreSQL and the web server in 1,000 deliveries"
+	@echo "make bench       our speed beside dj-stripe's own; takes minutes"
+
+install: $(INSTALLED)
+
+$(INSTALLED): requirements.txt
+	@"$(PYTHON)" -c '$(SUITABLE)' 2>/dev/null || { \
+		echo "Python 3.11 or newer was not found: install it, or name it: make PYTHON=/path/to/python3" >&2; \
+		exit 1; }
+	@"$(PYTHON)" -c 'import ensurepip, venv' 2>/dev/null || { \
+		echo "$(PYTHON) cannot make virtual environments: install its venv module (on Debian: apt-get install python3-venv)" >&2; \
+		exit 1; }
+	@echo "Installing into .venv; this is done once."
+	@"$(PYTHON)" -m venv .venv
+	@$(VENV_PYTHON) -m pip install --quiet --disable-pip-version-check --no-input \
+		--require-hashes --requirement requirements.txt
+	@touch $@
+
+demo: install
+	@$(VENV_PYTHON) -m backoffice.demo
+
+demo-reset: install
+	@$(VENV_PYTHON) -m backoffice.demo --reset
+
+stop: install
+	@$(VENV_PYTHON) -m backoffice.postgres stop
+
+lint: install
+	$(VENV_PYTHON) -m ruff format --check .
+	$(VENV_PYTHON) -m ruff check .
+	$(VENV_PYTHON) -m mypy
+
+test: lint
+	DJANGO_SETTINGS_MODULE=tests.settings $(VENV_PYTHON) -m pytest --numprocesses $(WORKERS)
+
+bench: install
+	$(VENV_PYTHON) -m tests.bench
+
+drill: install
+	$(VENV_PYTHON) -m tests.durability

@@ -1,0 +1,303 @@
+"""Django's settings; the only reader of the environment.
+
+Every variable is documented in `.env.example`. A missing or malformed one raises
+`ImproperlyConfigured` with one sentence that names it.
+"""
+
+import re
+import sys
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+import environ
+from django.core.exceptions import ImproperlyConfigured
+from django.templatetags.static import static
+from django.urls import reverse_lazy
+
+from backoffice.sidebar import SIDEBAR
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+LOCAL_DIR = BASE_DIR / ".local"
+
+env = environ.Env()
+if (BASE_DIR / ".env").is_file():
+    env.read_env(BASE_DIR / ".env")
+
+
+def read_bool(name: str) -> bool:
+    """A switch: on or off, off where it is not set."""
+    text = env.str(name, default="").strip().lower()
+    if text in ("", "0", "false", "no", "off"):
+        return False
+    if text in ("1", "true", "yes", "on"):
+        return True
+    raise ImproperlyConfigured(f"{name} must be true or false.")
+
+
+def read_text(name: str, pattern: str, meaning: str, *, default: str | None = None) -> str:
+    """A text that must match `pattern`; `meaning` completes the sentence if it does not.
+
+    The value itself never stands in the message: it may be a secret.
+    """
+    value = env.str(name, default="").strip()
+    if not value:
+        if default is not None:
+            return default
+        raise ImproperlyConfigured(f"{name} is not set: it must be {meaning}.")
+    if not re.fullmatch(pattern, value):
+        raise ImproperlyConfigured(f"{name} is malformed: it must be {meaning}.")
+    return value
+
+
+DEBUG = read_bool("DJANGO_DEBUG")
+
+SECRET_KEY = read_text(
+    "DJANGO_SECRET_KEY",
+    r".{50,}",
+    "a random text of at least 50 characters",
+    default="insecure-key-for-local-development-only-never-in-production" if DEBUG else None,
+)
+ALLOWED_HOSTS = [
+    host.strip()
+    for host in read_text(
+        "DJANGO_ALLOWED_HOSTS",
+        r"[A-Za-z0-9.*:\[\]_-]+(\s*,\s*[A-Za-z0-9.*:\[\]_-]+)*",
+        "a comma-separated list of host names, such as billing.example.com",
+        default="localhost,127.0.0.1,[::1]" if DEBUG else None,
+    ).split(",")
+]
+
+
+def read_database() -> dict[str, Any]:
+    """The one database, PostgreSQL, from DATABASE_URL; else the embedded server's."""
+    url = env.str("DATABASE_URL", default="").strip()
+    if not url:
+        if not DEBUG:
+            raise ImproperlyConfigured(
+                "DATABASE_URL is not set: give it a postgres:// address,"
+                " or set DJANGO_DEBUG=true to use the embedded server."
+            )
+        from backoffice.postgres import database_url
+
+        url = database_url()
+    malformed = ImproperlyConfigured(
+        "DATABASE_URL is malformed: it must be like postgres://user:password@host:5432/name."
+    )
+    # Looked at first: django-environ would print an unknown one, its password included.
+    if not re.match(r"postgres(ql)?://", url):
+        raise malformed
+    try:
+        database: dict[str, Any] = env.db_url_config(url)
+    except (ImproperlyConfigured, ValueError, KeyError):
+        raise malformed from None
+    if not database.get("NAME"):
+        raise malformed
+    database["HOST"] = unquote(database["HOST"] or "")
+    database["CONN_MAX_AGE"] = 60
+    database["CONN_HEALTH_CHECKS"] = True
+    return database
+
+
+EMBEDDED_POSTGRES = DEBUG and not env.str("DATABASE_URL", default="").strip()
+DATABASES = {"default": read_database()}
+
+# Stripe. The key is not needed to migrate, check or log in, so it may be absent;
+# whatever talks to Stripe then says so (billing.gateway.client).
+STRIPE_SECRET_KEY = read_text(
+    "STRIPE_SECRET_KEY",
+    r"(sk|rk)_(test|live)_[A-Za-z0-9]{24,}",
+    "a secret key such as sk_test_ followed by at least 24 letters or digits",
+    default="",
+)
+STRIPE_LIVE_MODE = STRIPE_SECRET_KEY.startswith(("sk_live_", "rk_live_"))
+STRIPE_TEST_SECRET_KEY = "" if STRIPE_LIVE_MODE else STRIPE_SECRET_KEY
+STRIPE_LIVE_SECRET_KEY = STRIPE_SECRET_KEY if STRIPE_LIVE_MODE else ""
+STRIPE_WEBHOOK_SECRETS = [
+    secret.strip()
+    for secret in read_text(
+        "STRIPE_WEBHOOK_SECRET",
+        r"whsec_[A-Za-z0-9+/=_-]+(\s*,\s*whsec_[A-Za-z0-9+/=_-]+)*",
+        "the endpoint's signing secret, whsec_..., or several of them separated by commas",
+        default="",
+    ).split(",")
+    if secret.strip()
+]
+STRIPE_API_VERSION = read_text(
+    "STRIPE_API_VERSION",
+    r"\d{4}-\d{2}-\d{2}(\.[a-z]+)?",
+    "a version of Stripe's API such as 2026-08-26.dahlia",
+    default="2026-08-26.dahlia",
+)
+STRIPE_API_BASE = read_text(
+    "STRIPE_API_BASE",
+    r"https?://[^\s/]+/?",
+    "an address without a path, such as https://api.stripe.com",
+    default="https://api.stripe.com",
+).rstrip("/")
+if STRIPE_API_BASE != "https://api.stripe.com":
+    STRIPE_API_HOST = STRIPE_API_BASE  # dj-stripe's own commands read this name
+
+# Off, but in tests that run inside one rolled-back transaction.
+STRIPE_CALLS_IN_TRANSACTION = False
+
+# Where this back office is reached from outside: check_webhooks looks for an
+# endpoint with this address at Stripe.
+PUBLIC_URL = read_text(
+    "PUBLIC_URL",
+    r"https?://[^\s/]+(/[^\s]*)?",
+    "the address at which Stripe and people reach this back office",
+    default="http://127.0.0.1:8000",
+).rstrip("/")
+
+DJSTRIPE_FOREIGN_KEY_TO_FIELD = "id"
+
+INSTALLED_APPS = [
+    "unfold",
+    "unfold.contrib.filters",
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "django.contrib.humanize",
+    "axes",
+    "djstripe",
+    "pgtrigger",
+    "procrastinate.contrib.django",
+    "billing",
+]
+
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "backoffice.middleware.SecurityHeaders",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "axes.middleware.AxesMiddleware",
+]
+
+AUTHENTICATION_BACKENDS = [
+    "axes.backends.AxesStandaloneBackend",
+    "django.contrib.auth.backends.ModelBackend",
+]
+
+ROOT_URLCONF = "backoffice.urls"
+WSGI_APPLICATION = "backoffice.wsgi.application"
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ],
+        },
+    },
+]
+
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
+    {
+        "NAME": "django.contrib.auth.password_validation.MinimumLengthValidator",
+        "OPTIONS": {"min_length": 12},
+    },
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+    {"NAME": "django.contrib.auth.password_validation.NumericPasswordValidator"},
+]
+LOGIN_URL = reverse_lazy("admin:login")
+LOGIN_REDIRECT_URL = "admin:index"
+
+LANGUAGE_CODE = "en-us"
+TIME_ZONE = "UTC"
+USE_I18N = True
+USE_TZ = True
+
+STATIC_URL = "static/"
+STATIC_ROOT = LOCAL_DIR / "static"
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {
+        "BACKEND": (
+            "django.contrib.staticfiles.storage.StaticFilesStorage"
+            if DEBUG
+            else "whitenoise.storage.CompressedManifestStaticFilesStorage"
+        )
+    },
+}
+WHITENOISE_USE_FINDERS = DEBUG
+
+# Log-in throttling: five wrong passwords for a name from one address, then a pause.
+AXES_FAILURE_LIMIT = 5
+AXES_COOLOFF_TIME = 0.25  # hours
+AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
+AXES_RESET_ON_SUCCESS = True
+AXES_VERBOSE = False
+
+# Behind TLS, unless this is a developer's machine.
+SESSION_COOKIE_HTTPONLY = True
+SESSION_COOKIE_SECURE = not DEBUG
+SESSION_COOKIE_AGE = 12 * 60 * 60  # seconds: one working day
+CSRF_COOKIE_SECURE = not DEBUG
+CSRF_TRUSTED_ORIGINS = [
+    f"{urlsplit(PUBLIC_URL).scheme}://{urlsplit(PUBLIC_URL).netloc}",
+]
+SECURE_SSL_REDIRECT = not DEBUG
+# Stripe and load balancers probe these over plain HTTP on the inside of the proxy.
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+SECURE_HSTS_SECONDS = 0 if DEBUG else 365 * 24 * 60 * 60
+SECURE_HSTS_INCLUDE_SUBDOMAINS = not DEBUG
+SECURE_HSTS_PRELOAD = not DEBUG
+SECURE_REFERRER_POLICY = "same-origin"
+X_FRAME_OPTIONS = "DENY"
+DATA_UPLOAD_MAX_MEMORY_SIZE = 2 * 1024 * 1024
+
+# dj-stripe's W002 warns of STRIPE_API_HOST without DEBUG; here it is set only where
+# STRIPE_API_BASE was set on purpose, and that is said in .env.example.
+SILENCED_SYSTEM_CHECKS = ["djstripe.W002"]
+
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {
+        "line": {"format": "%(asctime)s %(levelname)s %(name)s %(message)s"},
+    },
+    "handlers": {
+        # Commands answer on stdout, so every log line goes to stderr.
+        "stderr": {"class": "logging.StreamHandler", "stream": sys.stderr, "formatter": "line"},
+    },
+    "root": {"handlers": ["stderr"], "level": "WARNING"},
+    "loggers": {
+        "billing": {"level": "INFO"},
+        "backoffice": {"level": "INFO"},
+    },
+}
+
+UNFOLD = {
+    "SITE_TITLE": "Billing Back Office",
+    "SITE_HEADER": "Billing Back Office",
+    "SITE_SYMBOL": "account_balance_wallet",
+    "SITE_URL": None,
+    "SITE_FAVICONS": [
+        {
+            "rel": "icon",
+            "type": "image/svg+xml",
+            "href": lambda request: static("billing/favicon.svg"),
+        }
+    ],
+    "SHOW_HISTORY": False,
+    "SHOW_VIEW_ON_SITE": False,
+    "DASHBOARD_CALLBACK": "billing.admin.home.dashboard",
+    "SIDEBAR": SIDEBAR,
+    "COMMAND": {"search_models": True},
+}

@@ -1,0 +1,74 @@
+"""The admin's sidebar: what is listed where, and who may see it."""
+
+from typing import Any
+
+from django.http import HttpRequest
+from django.urls import reverse_lazy
+
+
+def entry(title: str, icon: str, model: str) -> dict[str, Any]:
+    """One changelist in the sidebar, shown to those who may view the model."""
+
+    def may_view(request: HttpRequest) -> bool:
+        return request.user.has_perm(f"billing.view_{model}")
+
+    return {
+        "title": title,
+        "icon": icon,
+        "link": reverse_lazy(f"admin:billing_{model}_changelist"),
+        "permission": may_view,
+    }
+
+
+def is_superuser(request: HttpRequest) -> bool:
+    """Who may log in is for superusers to say (billing.admin.users)."""
+    return bool(request.user.is_superuser)
+
+
+SIDEBAR: dict[str, Any] = {
+    "show_search": True,
+    "show_all_applications": False,
+    "navigation": [
+        {
+            "title": "Billing",
+            "items": [
+                {"title": "Home", "icon": "home", "link": reverse_lazy("admin:index")},
+                entry("Customers", "person", "billingcustomer"),
+                entry("Subscriptions", "autorenew", "billingsubscription"),
+                entry("Invoices", "receipt_long", "billinginvoice"),
+                entry("Purchases", "shopping_cart", "purchase"),
+                entry("Refunds and disputes", "undo", "paymentreversal"),
+            ],
+        },
+        {
+            "title": "Credits",
+            "items": [
+                entry("Balances", "toll", "leadcredits"),
+                entry("Ledger", "menu_book", "creditentry"),
+                entry("Lead claims", "how_to_reg", "leadclaim"),
+                entry("Prices to credits", "sell", "creditprice"),
+            ],
+        },
+        {
+            "title": "Events",
+            "items": [
+                entry("Inbox", "inbox", "inboxevent"),
+                entry("Event and audit log", "history", "billingevent"),
+                entry("Refused webhooks", "block", "webhookrejection"),
+                entry("Operations", "build", "operationrecord"),
+            ],
+        },
+        {
+            "title": "Access",
+            "items": [
+                {
+                    "title": title,
+                    "icon": icon,
+                    "link": reverse_lazy(f"admin:auth_{model}_changelist"),
+                    "permission": is_superuser,
+                }
+                for title, icon, model in (("Users", "group", "user"), ("Roles", "badge", "group"))
+            ],
+        },
+    ],
+}
