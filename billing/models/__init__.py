@@ -1,0 +1,31 @@
+"""The tables: the runbook's own five, and what the back office keeps besides."""
+
+from billing.models.accounts import BillingCustomer, BillingInvoice, BillingSubscription
+from billing.models.context import acting_as
+from billing.models.credits import CreditEntry, CreditPrice, LeadClaim, LeadCredits
+from billing.models.events import BillingEvent
+from billing.models.inbox import InboxEvent, WebhookRejection
+from billing.models.mirror import MirrorReference
+from billing.models.operations import OperationRecord
+from billing.models.purchases import InvoicePayment, PaymentReversal, Purchase
+from billing.models.versions import StripeVersion
+
+__all__ = [
+    "BillingCustomer",
+    "BillingEvent",
+    "BillingInvoice",
+    "BillingSubscription",
+    "CreditEntry",
+    "CreditPrice",
+    "InboxEvent",
+    "InvoicePayment",
+    "LeadClaim",
+    "LeadCredits",
+    "MirrorReference",
+    "OperationRecord",
+    "PaymentReversal",
+    "Purchase",
+    "StripeVersion",
+    "WebhookRejection",
+    "acting_as",
+]

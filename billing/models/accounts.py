@@ -1,0 +1,143 @@
+"""Who buys and what they have: customers, subscriptions and invoices.
+
+These are the tables that the application reads. Their rows are projections of Stripe's
+objects (billing.projection); nothing else writes them, except raw SQL, which the
+triggers record.
+"""
+
+from django.db import models
+from django.db.models.functions import Now, Upper
+
+from billing.models.guards import audit_raw_sql
+
+
+class BillingCustomer(models.Model):
+    """A Stripe customer and the user of ours that it stands for.
+
+    `user_id` is the application's own id, as text, and null while nobody knows.
+    `attributed_by` says how we know: `customer` (the customer's metadata), `checkout`
+    (a checkout session's reference) or `operator`; `attributed_at` (UTC) settles which
+    of two sessions counts: the earliest.
+    """
+
+    id = models.BigAutoField(primary_key=True)
+    user_id = models.TextField(null=True, blank=True)
+    email = models.TextField(blank=True, db_default="")
+    name = models.TextField(blank=True, db_default="")
+    stripe_customer_id = models.TextField(unique=True)
+    attributed_by = models.TextField(blank=True, db_default="")
+    attributed_at = models.DateTimeField(null=True, blank=True)
+    delinquent = models.BooleanField(db_default=False)
+    deleted = models.BooleanField(db_default=False)
+    livemode = models.BooleanField(db_default=False)
+    created_at = models.DateTimeField(db_default=Now())
+    updated_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        db_table = "billing_customers"
+        ordering = ["-created_at", "-id"]
+        verbose_name = "customer"
+        default_permissions = ("view",)
+        permissions = [
+            ("sync_from_stripe", "Can sync from Stripe"),
+            ("export", "Can export lists"),
+        ]
+        indexes = [
+            models.Index("user_id", name="billing_customers_user"),
+            models.Index(Upper("email"), name="billing_customers_email"),
+            models.Index("created_at", "id", name="billing_customers_created"),
+        ]
+        triggers = audit_raw_sql()
+
+    def __str__(self) -> str:
+        return self.email or self.stripe_customer_id
+
+
+class BillingSubscription(models.Model):
+    """A subscription as the application sees it. Money in minor units, times in UTC."""
+
+    id = models.BigAutoField(primary_key=True)
+    user_id = models.TextField(null=True, blank=True)
+    stripe_subscription_id = models.TextField(unique=True)
+    stripe_customer_id = models.TextField(blank=True, db_default="")
+    status = models.TextField()
+    price_id = models.TextField(blank=True, db_default="")
+    quantity = models.BigIntegerField(db_default=1)
+    amount = models.BigIntegerField(null=True, blank=True, help_text="Per period, minor units.")
+    currency = models.TextField(blank=True, db_default="")
+    current_period_start = models.DateTimeField(null=True, blank=True)
+    current_period_end = models.DateTimeField(null=True, blank=True)
+    cancel_at_period_end = models.BooleanField(db_default=False)
+    cancel_at = models.DateTimeField(null=True, blank=True)
+    canceled_at = models.DateTimeField(null=True, blank=True)
+    ended_at = models.DateTimeField(null=True, blank=True)
+    cancellation_reason = models.TextField(blank=True, db_default="")
+    trial_end = models.DateTimeField(null=True, blank=True)
+    collection_paused = models.BooleanField(db_default=False)
+    latest_invoice_id = models.TextField(blank=True, db_default="")
+    livemode = models.BooleanField(db_default=False)
+    created_at = models.DateTimeField(db_default=Now())
+    updated_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        db_table = "billing_subscriptions"
+        ordering = ["-created_at", "-id"]
+        verbose_name = "subscription"
+        default_permissions = ("view",)
+        permissions = [("reactivate_subscription", "Can reactivate a subscription")]
+        indexes = [
+            models.Index("user_id", name="billing_subscriptions_user"),
+            models.Index("stripe_customer_id", name="billing_subscriptions_customer"),
+            models.Index("status", "created_at", name="billing_subscriptions_status"),
+            models.Index("created_at", "id", name="billing_subscriptions_created"),
+        ]
+        triggers = audit_raw_sql()
+
+    def __str__(self) -> str:
+        return self.stripe_subscription_id
+
+
+class BillingInvoice(models.Model):
+    """An invoice as the application sees it. Money in minor units, times in UTC."""
+
+    id = models.BigAutoField(primary_key=True)
+    user_id = models.TextField(null=True, blank=True)
+    stripe_invoice_id = models.TextField(unique=True)
+    stripe_customer_id = models.TextField(blank=True, db_default="")
+    stripe_subscription_id = models.TextField(blank=True, db_default="")
+    number = models.TextField(blank=True, db_default="")
+    status = models.TextField()
+    billing_reason = models.TextField(blank=True, db_default="")
+    currency = models.TextField(blank=True, db_default="")
+    total = models.BigIntegerField(db_default=0)
+    amount_due = models.BigIntegerField(db_default=0)
+    amount_paid = models.BigIntegerField(db_default=0)
+    amount_remaining = models.BigIntegerField(db_default=0)
+    attempt_count = models.IntegerField(db_default=0)
+    next_payment_attempt = models.DateTimeField(null=True, blank=True)
+    due_date = models.DateTimeField(null=True, blank=True)
+    period_start = models.DateTimeField(null=True, blank=True)
+    period_end = models.DateTimeField(null=True, blank=True)
+    paid_at = models.DateTimeField(null=True, blank=True)
+    hosted_invoice_url = models.TextField(blank=True, db_default="")
+    livemode = models.BooleanField(db_default=False)
+    created_at = models.DateTimeField(db_default=Now())
+    updated_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        db_table = "billing_invoices"
+        ordering = ["-created_at", "-id"]
+        verbose_name = "invoice"
+        default_permissions = ("view",)
+        indexes = [
+            models.Index("user_id", "created_at", name="billing_invoices_user"),
+            models.Index("stripe_customer_id", "created_at", name="billing_invoices_customer"),
+            models.Index("stripe_subscription_id", name="billing_invoices_subscription"),
+            models.Index("status", "created_at", name="billing_invoices_status"),
+            models.Index("created_at", "id", name="billing_invoices_created"),
+            models.Index("number", name="billing_invoices_number"),
+        ]
+        triggers = audit_raw_sql()
+
+    def __str__(self) -> str:
+        return self.number or self.stripe_invoice_id
