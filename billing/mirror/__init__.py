@@ -1,0 +1,1 @@
+"""dj-stripe's tables: which observation of an object counts, and how it is stored."""
