@@ -1,0 +1,1 @@
+"""The way in for Stripe's events: the webhook, the inbox, and its worker."""
