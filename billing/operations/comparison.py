@@ -1,0 +1,185 @@
+"""The billing rows of some customers before and after, field by field.
+
+A preview is the real thing, rolled back: what a plan shows is what applying it does.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, NoReturn
+
+from django.db.models import Model, Q, QuerySet
+
+from billing.formatting import format_money, format_time
+from billing.gateway.observation import Observation
+from billing.gateway.shapes import event_customer_id
+from billing.models import (
+    BillingCustomer,
+    BillingInvoice,
+    BillingSubscription,
+    OperationRecord,
+    Purchase,
+)
+from billing.operations.base import Change, Operation, Result
+from billing.projection.intake import Intake, bring_in
+from billing.projection.ledger import Posted
+
+ABSENT = "not here"
+Rows = dict[str, dict[str, str]]
+
+CUSTOMER = ("user_id", "email", "name", "delinquent", "deleted")
+SUBSCRIPTION = (
+    "user_id", "status", "price_id", "quantity", "amount", "currency", "current_period_start",
+    "current_period_end", "cancel_at_period_end", "cancel_at", "canceled_at", "ended_at",
+    "cancellation_reason", "trial_end", "collection_paused", "latest_invoice_id",
+    "stripe_customer_id",
+)  # fmt: skip
+INVOICE = (
+    "user_id", "status", "number", "billing_reason", "currency", "total", "amount_due",
+    "amount_paid", "amount_remaining", "attempt_count", "next_payment_attempt", "due_date",
+    "paid_at", "stripe_customer_id", "stripe_subscription_id",
+)  # fmt: skip
+PURCHASE = ("user_id", "status", "credits", "amount", "currency")
+MONEY = frozenset({"amount", "total", "amount_due", "amount_paid", "amount_remaining"})
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """Whose rows are compared: Stripe's objects by id, and everything of these customers."""
+
+    object_ids: frozenset[str]
+    customer_ids: frozenset[str]
+
+    @classmethod
+    def of(cls, observations: Iterable[Observation]) -> "Scope":
+        items = list(observations)
+        customers = {event_customer_id(item.data) for item in items} - {""}
+        return cls(frozenset(item.id for item in items), frozenset(customers))
+
+
+def rows(scope: Scope) -> Rows:
+    """The rows as they are now, each as its fields in words."""
+    return {
+        f"{title} {getattr(row, key)}": {name: in_words(row, name) for name in names}
+        for title, query, key, names in _queries(scope)
+        for row in query
+    }
+
+
+def row_changes(before: Rows, after: Rows) -> list[Change]:
+    """What differs: one change for a new row, and one for each field of a known one."""
+    found: list[Change] = []
+    for title, fields in after.items():
+        known = before.get(title)
+        if known is None:
+            found.append(Change(title, ABSENT, fields.get("status", "here")))
+            continue
+        found += [
+            Change(f"{title}: {name}", known[name], value)
+            for name, value in fields.items()
+            if known[name] != value
+        ]
+    return found
+
+
+def credit_changes(posted: Iterable[Posted]) -> list[Change]:
+    """What happened to each user's balance, and to what they owe."""
+    by_user: dict[str, list[Posted]] = {}
+    for item in posted:
+        by_user.setdefault(item.entry.user_id, []).append(item)
+    found: list[Change] = []
+    for user, items in sorted(by_user.items()):
+        first, last = items[0], items[-1]
+        balance = (first.balance_after - first.delta, last.balance_after)
+        owed = (first.owed_after - first.owed_delta, last.owed_after)
+        for name, (old, new) in (("balance", balance), ("owed", owed)):
+            if old != new:
+                found.append(Change(f"Credits of user {user}: {name}", str(old), str(new)))
+    return found
+
+
+def preview(
+    observations: Sequence[Observation], *, actor: str, doubted: Iterable[str] = ()
+) -> list[Change]:
+    """What bringing these objects in would change. Writes nothing that lasts.
+
+    Raises a GatewayError where Stripe does not tell what else is needed.
+    """
+    scope = Scope.of(observations)
+    before = rows(scope)
+
+    def look(intake: Intake) -> NoReturn:
+        raise _PreviewError(row_changes(before, rows(scope)) + credit_changes(intake.posted))
+
+    try:
+        bring_in(observations, actor=actor, within=look, doubted=doubted)
+    except _PreviewError as seen:
+        return seen.changes
+    raise RuntimeError("The preview was not rolled back.")
+
+
+def bring_in_for(
+    operation: Operation,
+    record: OperationRecord,
+    observations: Sequence[Observation],
+    describe: Callable[[list[Change]], Result],
+    *,
+    before: Rows | None = None,
+) -> Result:
+    """Brings these objects in and records the operation, in one transaction.
+
+    `describe` makes the result from what changed since `before`, which is now unless given.
+    """
+    scope = Scope.of(observations)
+    known = rows(scope) if before is None else before
+    results: list[Result] = []
+
+    def commit(intake: Intake) -> None:
+        changes = row_changes(known, rows(scope)) + credit_changes(intake.posted)
+        with operation.committing(record) as done:
+            done.result = describe(changes)
+        results.append(done.result)
+
+    bring_in(observations, actor=operation.actor.name, within=commit)
+    return results[-1]
+
+
+class _PreviewError(Exception):
+    """Rolls the preview's transaction back, and carries what was seen in it."""
+
+    def __init__(self, changes: list[Change]) -> None:
+        super().__init__()
+        self.changes = changes
+
+
+def _queries(scope: Scope) -> list[tuple[str, QuerySet[Any], str, tuple[str, ...]]]:
+    ids, customers = scope.object_ids, scope.customer_ids
+    theirs = Q(stripe_customer_id__in=customers)
+    return [
+        ("Customer", BillingCustomer.objects.filter(theirs), "stripe_customer_id", CUSTOMER),
+        (
+            "Subscription",
+            BillingSubscription.objects.filter(theirs | Q(stripe_subscription_id__in=ids)),
+            "stripe_subscription_id",
+            SUBSCRIPTION,
+        ),
+        (
+            "Invoice",
+            BillingInvoice.objects.filter(theirs | Q(stripe_invoice_id__in=ids)),
+            "stripe_invoice_id",
+            INVOICE,
+        ),
+        ("Purchase", Purchase.objects.filter(theirs | Q(source__in=ids)), "source", PURCHASE),
+    ]
+
+
+def in_words(row: Model, name: str) -> str:
+    """A column's value as it is shown."""
+    value = getattr(row, name)
+    if value is None or value == "":
+        return "none"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if name in MONEY:
+        return format_money(value, getattr(row, "currency", ""))
+    return format_time(value) if isinstance(value, datetime) else str(value)
