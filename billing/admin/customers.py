@@ -1,0 +1,192 @@
+"""Customers: who it is, and all that is theirs."""
+
+from operator import attrgetter
+
+from django.contrib import admin
+from django.contrib.admin import display
+from django.db.models import Q, QuerySet
+from django.urls import URLPattern, path
+
+from billing.admin import cells, opening, search
+from billing.admin.base import NOT_RECEIVED, ReadOnlyAdmin
+from billing.admin.filters import LIVEMODE, choice_filter, since_filter
+from billing.admin.offers import Offer, sync_offer
+from billing.admin.operations import CORRECT, GRANT
+from billing.admin.related import Related, matching
+from billing.models import (
+    BillingCustomer,
+    BillingEvent,
+    BillingInvoice,
+    BillingSubscription,
+    CreditEntry,
+    InboxEvent,
+    LeadClaim,
+    LeadCredits,
+    OperationRecord,
+    Purchase,
+)
+
+CUSTOMER_ID = attrgetter("stripe_customer_id")
+
+
+def operations_about(row: BillingCustomer) -> QuerySet[OperationRecord]:
+    """What people did with the user, the customer, their subscriptions, invoices and events."""
+    theirs = {"stripe_customer_id": row.stripe_customer_id}
+    events = InboxEvent.objects.filter(customer_id=row.stripe_customer_id)
+    subscriptions = BillingSubscription.objects.filter(**theirs)
+    invoices = BillingInvoice.objects.filter(**theirs)
+    return OperationRecord.objects.filter(
+        Q(subject__in=[row.stripe_customer_id, *filter(None, [row.user_id])])
+        | Q(subject__in=events.values("stripe_event_id"))
+        | Q(subject__in=subscriptions.values("stripe_subscription_id"))
+        | Q(subject__in=invoices.values("stripe_invoice_id"))
+    )
+
+
+@admin.register(BillingCustomer)
+class CustomerAdmin(ReadOnlyAdmin):
+    """The hub: who it is, what they have, what they paid, and what happened to them."""
+
+    list_display = ("name_or_email", "name_words", "user", "customer_id", "standing", "created")
+    related_columns = ("name_or_email", "user", "customer_id", "standing", "created")
+    list_filter = (
+        choice_filter(
+            "state",
+            "state",
+            [
+                ("unknown", "Of no user we know", Q(user_id=None)),
+                ("delinquent", "Delinquent", Q(delinquent=True)),
+                ("deleted", "Deleted at Stripe", Q(deleted=True)),
+            ],
+        ),
+        LIVEMODE,
+        since_filter("created_at", "time"),
+    )
+    search_fields = ("email",)
+    search_help_text = "Email, name, user, or any Stripe id of theirs"
+    in_palette = True
+    empty_text = NOT_RECEIVED
+    fieldsets = (
+        (None, {"fields": (("email", "name"), ("user_id", "attribution"), "balance")}),
+        (
+            "At Stripe",
+            {
+                "fields": (
+                    ("stripe_customer_id", "dashboard"),
+                    ("delinquent_words", "deleted_words"),
+                    ("mode", "created"),
+                    "updated",
+                )
+            },
+        ),
+    )
+    offers = (
+        sync_offer("customer", "stripe_customer_id"),
+        Offer(GRANT, target=lambda row: row.user_id or ""),
+        Offer(CORRECT, target=lambda row: row.user_id or ""),
+    )
+    related = (
+        Related(
+            "Events that are not processed",
+            InboxEvent,
+            "None: all that Stripe sent about this customer is processed.",
+            rows=lambda row: InboxEvent.objects.filter(customer_id=row.stripe_customer_id).exclude(
+                status__in=(InboxEvent.Status.PROCESSED, InboxEvent.Status.IGNORED)
+            ),
+            query=CUSTOMER_ID,
+        ),
+        matching(
+            "Subscriptions",
+            BillingSubscription,
+            "stripe_customer_id",
+            "stripe_customer_id",
+            "No subscription.",
+        ),
+        Related(
+            "Purchases",
+            Purchase,
+            "Nothing bought that is worth credits.",
+            rows=lambda row: Purchase.objects.filter(
+                Q(stripe_customer_id=row.stripe_customer_id)
+                | Q(user_id__in=filter(None, [row.user_id]))
+            ),
+            query=CUSTOMER_ID,
+        ),
+        matching("Ledger", CreditEntry, "user_id", "user_id", "No credits have come or gone."),
+        matching(
+            "Invoices", BillingInvoice, "stripe_customer_id", "stripe_customer_id", "No invoice."
+        ),
+        matching("Lead claims", LeadClaim, "user_id", "user_id", "No lead claimed."),
+        Related(
+            "Latest events",
+            BillingEvent,
+            "No event.",
+            rows=lambda row: search.events_of(
+                customers=[row.stripe_customer_id],
+                objects=[row.stripe_customer_id],
+                users=filter(None, [row.user_id]),
+            ),
+            query=CUSTOMER_ID,
+        ),
+        Related(
+            "Operations",
+            OperationRecord,
+            "Nobody has changed anything by hand.",
+            rows=operations_about,
+            query=lambda row: row.user_id or row.stripe_customer_id,
+        ),
+    )
+
+    user = cells.user_column()
+    customer_id = cells.id_text_column("stripe_customer_id", "At Stripe")
+    name_words = cells.text_column("name", "Name")
+    delinquent_words = cells.yes_no_column("delinquent", "Delinquent")
+    deleted_words = cells.yes_no_column("deleted", "Deleted at Stripe")
+    mode = cells.mode_column()
+    dashboard = cells.dashboard_column("stripe_customer_id")
+    created = cells.time_column("created_at", "Created")
+    updated = cells.time_column("updated_at", "Updated here")
+
+    @display(description="Customer", ordering=None)
+    def name_or_email(self, row: BillingCustomer) -> str:
+        return row.email or row.name or row.stripe_customer_id
+
+    @display(description="Standing")
+    def standing(self, row: BillingCustomer) -> str:
+        if row.deleted:
+            return cells.label("Deleted", "warning")
+        return cells.label("Delinquent", "danger") if row.delinquent else cells.label("Good")
+
+    @display(description="How we know the user")
+    def attribution(self, row: BillingCustomer) -> str:
+        return {
+            "customer": "The customer's metadata at Stripe says so.",
+            "checkout": "A checkout session of theirs says so.",
+            "operator": "An operator said so.",
+        }.get(row.attributed_by, "Nobody knows yet." if row.user_id is None else cells.EMPTY)
+
+    @display(description="Credits")
+    def balance(self, row: BillingCustomer) -> str:
+        if row.user_id is None:
+            return "None: credits belong to users, and nobody knows whose customer this is."
+        found = LeadCredits.objects.filter(user_id=row.user_id).first()
+        if found is None:
+            return "0"
+        owed = f" ({found.owed:,} owed)" if found.owed else ""
+        return cells.link(cells.page_url(found), f"{found.balance:,}{owed}")
+
+    def find(self, rows: QuerySet[BillingCustomer], term: str) -> QuerySet[BillingCustomer]:
+        return search.find_customers(rows, term)
+
+    def headline(self, row: BillingCustomer) -> tuple[str, str]:
+        if row.deleted:
+            return "This customer was deleted at Stripe.", "warning"
+        if row.user_id is None:
+            return "Nobody knows which user this is: what they buy is granted to no one.", "warning"
+        if row.delinquent:
+            return "Delinquent: their latest payment failed.", "warning"
+        return "", ""
+
+    def get_urls(self) -> list[URLPattern]:
+        view = self.admin_site.admin_view(opening.open_view)
+        return [path("open/", view, name="billing_open"), *super().get_urls()]

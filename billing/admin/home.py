@@ -1,0 +1,280 @@
+"""The home page: whether webhooks flow, and what waits for a person."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.db.models import Count, Max, Min, Q, Sum
+from django.http import HttpRequest
+from django.utils import timezone
+from procrastinate.contrib.django.models import ProcrastinateWorker
+
+from billing.admin import cells
+from billing.admin.operations import GRANT, SYNC, SYNC_EVERYTHING
+from billing.admin.related import Table
+from billing.formatting import format_age, format_time
+from billing.models import (
+    InboxEvent,
+    LeadCredits,
+    OperationRecord,
+    Purchase,
+    WebhookRejection,
+)
+
+QUIET = timedelta(hours=24)  # without any event, after which somebody should look
+WAITING_LONG = timedelta(minutes=5)  # for a worker that is alive
+WORKER_LOST = timedelta(seconds=60)  # six of its heartbeats
+REFUSED_SINCE = timedelta(days=1)
+SET_ASIDE_SINCE = timedelta(days=7)  # as the list's filter has it
+OPERATIONS_SINCE = timedelta(days=7)
+UNFINISHED = timedelta(minutes=10)  # after which a started operation was interrupted
+LATEST = 5
+
+Status = InboxEvent.Status
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """One figure, where it leads, and whether it is as it should be: in words, and a tone."""
+
+    title: str
+    value: str
+    url: str
+    verdict: str
+    tone: str = "success"
+
+    @property
+    def is_good(self) -> bool:
+        return self.tone == "success"
+
+
+@dataclass(slots=True)
+class Section:
+    """Figures on one question, and the answer: the worst tone of them decides."""
+
+    title: str
+    answers: Mapping[str, str]  # by tone
+    figures: list[Figure] = field(default_factory=list)
+
+    @property
+    def tone(self) -> str:
+        tones = {figure.tone for figure in self.figures}
+        return next((tone for tone in ("danger", "warning") if tone in tones), "success")
+
+    @property
+    def answer(self) -> str:
+        return self.answers[self.tone]
+
+
+def dashboard(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
+    """Adds the home page's sections to Unfold's context, as far as the user may see them."""
+    context["title"] = "Home"
+    now = timezone.now()
+    may_view = request.user.has_perm
+    sections = []
+    if may_view("billing.view_inboxevent"):
+        last = InboxEvent.objects.filter(source=InboxEvent.Source.WEBHOOK).order_by("-received_at")
+        newest = last.values_list("received_at", flat=True).first()
+        context["nothing_received"] = newest is None
+        sections.append(webhooks(newest, now))
+    if may_view("billing.view_purchase"):
+        sections.append(purchases())
+    if may_view("billing.view_operationrecord"):
+        sections.append(operations(now))
+        context["operations_table"] = latest_operations()
+    context["sections"] = sections
+    context["shortcuts"] = [
+        page for page in (GRANT, SYNC, SYNC_EVERYTHING) if page.is_permitted(request.user)
+    ]
+    return context
+
+
+def webhooks(newest: datetime | None, now: datetime) -> Section:
+    """Do Stripe's events come in, and are they processed?"""
+    section = Section(
+        "Webhooks",
+        {
+            "success": "Webhooks flow",
+            "warning": "Webhooks flow, but look",
+            "danger": "Webhooks need you",
+        },
+    )
+    section.figures = [
+        last_event(newest, now),
+        *inbox_figures(now),
+        refused(now),
+        worker(now),
+    ]
+    return section
+
+
+def last_event(newest: datetime | None, now: datetime) -> Figure:
+    url = cells.changelist_url(InboxEvent)
+    if newest is None:
+        return Figure("Last event", "none yet", url, "Nothing was ever received.", "warning")
+    age = format_age(newest, now)
+    if now - newest > QUIET:
+        return Figure("Last event", age, url, "Quiet for more than a day.", "warning")
+    return Figure("Last event", age, url, f"It came at {format_time(newest)}.")
+
+
+def inbox_figures(now: datetime) -> Iterator[Figure]:
+    """How many events wait, failed, are dead or set aside. The processed are not counted."""
+    recent = Q(status=Status.SET_ASIDE, received_at__gte=now - SET_ASIDE_SINCE)
+    counted = (
+        InboxEvent.objects.filter(
+            Q(status__in=[Status.PENDING, Status.FAILED, Status.DEAD]) | recent
+        )
+        .order_by()
+        .values_list("status")
+        .annotate(Count("id"), Min("received_at"))
+    )
+    found = {status: (count, oldest) for status, count, oldest in counted}
+    told = {
+        Status.PENDING: ("Pending", "Each waits for its turn.", "success"),
+        Status.FAILED: ("Failed", "They will be tried again by themselves.", "warning"),
+        Status.DEAD: ("Dead", "They need a person: see why, put it right, replay.", "danger"),
+        Status.SET_ASIDE: (
+            "Set aside in the past week",
+            "Of another account or mode: not processed.",
+            "warning",
+        ),
+    }
+    for status, (title, verdict, tone) in told.items():
+        count, oldest = found.get(status, (0, None))
+        if status == Status.PENDING and oldest and now - oldest > WAITING_LONG:
+            verdict, tone = f"The oldest came {format_age(oldest, now)}: too long ago.", "danger"
+        span = {"since": "week"} if status == Status.SET_ASIDE else {}
+        url = cells.changelist_url(InboxEvent, status=status, **span)
+        yield (
+            Figure(title, f"{count:,}", url, verdict, tone)
+            if count
+            else Figure(title, "0", url, "None, as it should be.")
+        )
+
+
+def refused(now: datetime) -> Figure:
+    """Requests that were no events of Stripe's for us: each reason with its count."""
+    reasons = (
+        WebhookRejection.objects.filter(last_at__gte=now - REFUSED_SINCE)
+        .order_by()
+        .values_list("reason")
+        .annotate(total=Sum("count"))
+        .order_by("-total")
+    )
+    found = list(reasons)
+    url = cells.changelist_url(WebhookRejection, since="day")
+    title = "Refused in the past day"
+    if not found:
+        return Figure(title, "0", url, "None, as it should be.")
+    verdict = "; ".join(f"{count:,} × {reason}" for reason, count in found[:3])
+    return Figure(title, f"{sum(count for _, count in found):,}", url, f"{verdict}.", "warning")
+
+
+def worker(now: datetime) -> Figure:
+    """Whether any worker has given a sign of life in the past minute."""
+    counted = ProcrastinateWorker.objects.aggregate(
+        alive=Count("id", filter=Q(last_heartbeat__gte=now - WORKER_LOST)),
+        last=Max("last_heartbeat"),
+    )
+    url = cells.changelist_url(InboxEvent, status=Status.PENDING)
+    if counted["alive"]:
+        return Figure("Workers", f"{counted['alive']} alive", url, "Events are processed.")
+    last = counted["last"]
+    seen = f"The last sign of one came {format_age(last, now)}." if last else "None ever ran."
+    return Figure("Workers", "none alive", url, f"{seen} Start it: manage.py run_worker.", "danger")
+
+
+def purchases() -> Section:
+    """Is everything that was paid granted?"""
+    section = Section(
+        "Credits", {"success": "All that was paid is granted", "warning": "Some wait for you"}
+    )
+    counted = dict(
+        Purchase.objects.exclude(status=Purchase.Status.GRANTED)
+        .order_by()
+        .values_list("status")
+        .annotate(Count("id"))
+    )
+    told = {
+        Purchase.Status.UNATTRIBUTED: (
+            "Paid by nobody we know",
+            "Find out who it was, and grant the credits for it.",
+        ),
+        Purchase.Status.UNPRICED: (
+            "Paid without a price in credits",
+            "Map the price to credits, then sync.",
+        ),
+    }
+    for status, (title, verdict) in told.items():
+        count, url = counted.get(status, 0), cells.changelist_url(Purchase, status=status)
+        section.figures.append(
+            Figure(title, f"{count:,}", url, verdict, "warning")
+            if count
+            else Figure(title, "0", url, "None, as it should be.")
+        )
+    owing = LeadCredits.objects.filter(owed__gt=0).count()
+    section.figures.append(
+        Figure(
+            "Users who owe credits",
+            f"{owing:,}",
+            cells.changelist_url(LeadCredits, state="owing"),
+            "Their next grant pays it." if owing else "None.",
+        )
+    )
+    return section
+
+
+def operations(now: datetime) -> Section:
+    """Did what people asked for come to its end?"""
+    section = Section("Operations", {"success": "All came to their end", "warning": "Some did not"})
+    recent = OperationRecord.objects.filter(created_at__gte=now - OPERATIONS_SINCE)
+    counted = recent.aggregate(
+        failed=Count("id", filter=Q(status=OperationRecord.Status.FAILED)),
+        unfinished=Count(
+            "id",
+            filter=Q(status=OperationRecord.Status.STARTED, created_at__lt=now - UNFINISHED),
+        ),
+    )
+    for title, status, count, verdict in (
+        ("Failed in the past week", "failed", counted["failed"], "Each says why."),
+        (
+            "Started, never finished",
+            "started",
+            counted["unfinished"],
+            "They were interrupted: look, and run them again.",
+        ),
+    ):
+        url = cells.changelist_url(OperationRecord, status=status)
+        section.figures.append(
+            Figure(title, f"{count:,}", url, verdict, "warning")
+            if count
+            else Figure(title, "0", url, "None, as it should be.")
+        )
+    return section
+
+
+def latest_operations() -> Table:
+    """What people changed last."""
+    rows = OperationRecord.objects.all()[:LATEST]
+    return Table(
+        title="Latest operations",
+        headers=["What", "About", "Status", "By", "Reason", "Time (UTC)"],
+        rows=[
+            (
+                cells.page_url(row),
+                [
+                    row.name.replace("_", " ").capitalize(),
+                    row.subject,
+                    cells.status_label(row.status),
+                    row.actor,
+                    row.reason,
+                    cells.time(row.created_at),
+                ],
+            )
+            for row in rows
+        ],
+        empty="Nobody has changed anything by hand.",
+        more=cells.changelist_url(OperationRecord),
+    )

@@ -1,0 +1,217 @@
+"""Running an operation from the admin: its form, what it would do, what it did.
+
+One page for all of them, at `operations/<name>/`. GET shows the form, or at once the plan
+where the address says all that is needed; it changes nothing. POST previews and applies.
+The idempotency key is made when the page is first shown and stays with it, so that a
+double click, a reload or the back button finds what was done already.
+"""
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from django.contrib import admin
+from django.core.exceptions import PermissionDenied
+from django.http import Http404, HttpRequest, HttpResponse, QueryDict
+from django.template.response import TemplateResponse
+from django.urls import reverse
+from django.utils.http import url_has_allowed_host_and_scheme
+from django.views.decorators.http import require_http_methods
+
+from billing.admin.cells import open_url, page_url
+from billing.admin.forms import (
+    CorrectForm,
+    EverythingForm,
+    GrantForm,
+    OperationForm,
+    ReactivateForm,
+    ReplayForm,
+    SyncForm,
+    User,
+)
+from billing.gateway.client import GatewayError
+from billing.models import OperationRecord
+from billing.operations.base import Operation, OperationError, Plan, Result
+
+PLAN_SECONDS = 8.0  # after which a page shows the plans that it has
+APPLY_SECONDS = 15.0  # after which it shows what is done, and a button to go on
+
+
+@dataclass(frozen=True, slots=True)
+class OperationPage:
+    """One operation as the admin runs it."""
+
+    name: str
+    icon: str
+    form: type[OperationForm]
+    title: str
+
+    @property
+    def operation(self) -> type[Operation]:
+        return self.form.operation
+
+    def is_permitted(self, user: User) -> bool:
+        return user.has_perm(self.operation.permission)  # type: ignore[union-attr]
+
+    def url(self, answers: Mapping[str, str] | None = None) -> str:
+        """Where it is, with some of the form's answers."""
+        query = QueryDict(mutable=True)
+        query.update(answers or {})
+        address = reverse("admin:billing_operation", args=[self.name])
+        return f"{address}?{query.urlencode()}" if query else address
+
+
+SYNC = OperationPage("sync", "sync", SyncForm, "Sync from Stripe")
+SYNC_EVERYTHING = OperationPage(
+    "sync-everything", "sync", EverythingForm, "Sync everything from Stripe"
+)
+GRANT = OperationPage("grant-credits", "add_circle", GrantForm, "Grant credits")
+CORRECT = OperationPage("correct-balance", "balance", CorrectForm, "Correct balance")
+REACTIVATE = OperationPage("reactivate", "restart_alt", ReactivateForm, "Reactivate subscription")
+REPLAY = OperationPage("replay", "replay", ReplayForm, "Replay event")
+
+PAGES = {page.name: page for page in (SYNC, SYNC_EVERYTHING, GRANT, CORRECT, REACTIVATE, REPLAY)}
+
+
+@dataclass(slots=True)
+class Preview:
+    """What would happen to one target; without a plan or an error it was not looked at yet."""
+
+    target: str
+    plan: Plan | None = None
+    error: str = ""
+
+    @property
+    def obstacle(self) -> str:
+        """Why it cannot be applied to this target; '' where it can."""
+        return self.error or (self.plan.blocked if self.plan else "")
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What happened to one target; without a result or an error it waits for its turn."""
+
+    target: str
+    key: str
+    result: Result | None = None
+    error: str = ""
+    record_url: str = ""
+
+    @property
+    def target_url(self) -> str:
+        return open_url(id=self.target)
+
+
+@require_http_methods(["GET", "POST"])
+def operation_view(request: HttpRequest, name: str) -> HttpResponse:
+    """The page of one operation. 404 for an unknown one, 403 without its permission."""
+    page = PAGES.get(name)
+    if page is None:
+        raise Http404(f"There is no operation {name}.")
+    if not page.is_permitted(request.user):
+        raise PermissionDenied
+    if request.method == "GET":
+        return open_page(request, page, request.GET)
+    if "_apply" in request.POST:
+        return apply(request, page)
+    if "_change" in request.POST:
+        return show_form(request, page, page.form.asking(request.POST))
+    return preview(request, page, page.form.answered(request.POST, need_reason=False))
+
+
+def open_page(request: HttpRequest, page: OperationPage, answers: QueryDict) -> HttpResponse:
+    """The plan, if the answers are all that is needed; else the form with them filled in."""
+    form = page.form.answered(answers, need_reason=False)
+    if form.is_valid():
+        return preview(request, page, form)
+    return show_form(request, page, page.form.asking(answers))
+
+
+def preview(
+    request: HttpRequest,
+    page: OperationPage,
+    form: OperationForm,
+    reason_errors: Sequence[str] = (),
+) -> HttpResponse:
+    """What it would do to each target, and the form to apply it to those that it can."""
+    if not form.is_valid():
+        return show_form(request, page, form)
+    previews = plan_all(form, request.user)
+    form.keep_targets([each.target for each in previews if not each.obstacle])
+    form.fields["reason"].required = True
+    form.freeze()
+    return render(request, page, form, {"previews": previews, "reason_errors": reason_errors})
+
+
+def apply(request: HttpRequest, page: OperationPage) -> HttpResponse:
+    """Does it to one target after another, and shows what came of each."""
+    form = page.form.answered(request.POST, need_reason=True)
+    if set(form.errors) == {"reason"}:
+        again = page.form.answered(request.POST, need_reason=False)
+        return preview(request, page, again, [str(error) for error in form.errors["reason"]])
+    if form.errors:
+        return show_form(request, page, form)
+    outcomes = apply_all(form, request.user)
+    link_records(outcomes)
+    form.freeze()
+    waiting = [each for each in outcomes if not each.result and not each.error]
+    return render(request, page, form, {"outcomes": outcomes, "waiting": waiting})
+
+
+def plan_all(form: OperationForm, user: User) -> list[Preview]:
+    """Each target's plan, until the time for it is over."""
+    until = time.monotonic() + PLAN_SECONDS
+    previews = []
+    for target, common in form.operations(user):
+        each = Preview(target)
+        if time.monotonic() < until:
+            try:
+                each.plan = form.build(target, common).plan()
+            except (OperationError, GatewayError) as error:
+                each.error = str(error)
+        previews.append(each)
+    return previews
+
+
+def apply_all(form: OperationForm, user: User) -> list[Outcome]:
+    """Each target's result, until the time for it is over. One failure stops no other."""
+    until = time.monotonic() + APPLY_SECONDS
+    outcomes = []
+    for target, common in form.operations(user):
+        each = Outcome(target, common["key"])
+        if time.monotonic() < until:
+            try:
+                each.result = form.build(target, common).apply()
+            except OperationError as error:
+                each.error = str(error)
+        outcomes.append(each)
+    return outcomes
+
+
+def link_records(outcomes: list[Outcome]) -> None:
+    """Points each outcome to the record of its operation, where there is one."""
+    records = OperationRecord.objects.filter(key__in=[each.key for each in outcomes])
+    urls = {record.key: page_url(record) for record in records.only("id", "key")}
+    for each in outcomes:
+        each.record_url = urls.get(each.key, "")
+
+
+def show_form(request: HttpRequest, page: OperationPage, form: OperationForm) -> HttpResponse:
+    return render(request, page, form, {})
+
+
+def render(
+    request: HttpRequest, page: OperationPage, form: OperationForm, more: Mapping[str, Any]
+) -> TemplateResponse:
+    back = str(form["back"].value() or "")
+    context = {
+        **admin.site.each_context(request),
+        "title": page.title,
+        "page": page,
+        "form": form,
+        "action": page.url(),
+        "back": back if url_has_allowed_host_and_scheme(back, allowed_hosts=None) else "",
+        **more,
+    }
+    return TemplateResponse(request, "admin/billing/operation.html", context)

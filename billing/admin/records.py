@@ -1,0 +1,116 @@
+"""What people asked to be changed, what was planned, and what became of it."""
+
+from datetime import timedelta
+from operator import attrgetter
+
+from django.contrib import admin
+from django.contrib.admin import display
+from django.db.models import QuerySet
+from django.db.models.fields.json import KT
+from django.template.loader import render_to_string
+from django.urls import URLPattern, path
+
+from billing.admin import cells, search
+from billing.admin.base import ReadOnlyAdmin
+from billing.admin.filters import choices_filter, since_filter
+from billing.admin.operations import PAGES, operation_view
+from billing.admin.related import Related
+from billing.models import BillingEvent, OperationRecord
+
+TITLES = {page.operation.name: page.operation.title for page in PAGES.values()}
+
+CLOCKS_APART = timedelta(minutes=1)  # between this machine's clock and the database's
+
+
+def audit_events(row: OperationRecord) -> QuerySet[BillingEvent]:
+    """The audit event that the operation left, looked for where the index on time leads."""
+    if row.finished_at is None:
+        return BillingEvent.objects.none()
+    span = (row.created_at - CLOCKS_APART, row.finished_at + CLOCKS_APART)
+    named = BillingEvent.objects.alias(operation=KT("payload__operation"))
+    return named.filter(operation=row.key, created_at__range=span)
+
+
+@admin.register(OperationRecord)
+class RecordAdmin(ReadOnlyAdmin):
+    list_display = ("what", "state", "about", "actor_words", "reason_brief", "created")
+    related_columns = ("what", "state", "actor_words", "reason_brief", "created")
+    list_filter = (
+        choices_filter("status", OperationRecord.Status.choices),
+        choices_filter("name", sorted(TITLES.items())),
+        since_filter("created_at", "time"),
+    )
+    search_fields = ("subject",)
+    search_help_text = "User, email, customer, subscription, invoice or event"
+    empty_text = "Nobody has changed anything by hand."
+    fieldsets = (
+        (
+            None,
+            {
+                "fields": (
+                    ("what", "state"),
+                    ("about", "actor_words"),
+                    "reason_words",
+                    "result_words",
+                    "error_words",
+                    ("created", "finished"),
+                )
+            },
+        ),
+        ("Asked for", {"fields": ("pretty_parameters", "key")}),
+        ("Planned", {"fields": ("planned_changes",)}),
+        ("Result", {"fields": ("pretty_result",)}),
+    )
+    related = (
+        Related(
+            "Audit event",
+            BillingEvent,
+            "None: it was not applied.",
+            rows=audit_events,
+            query=attrgetter("subject"),
+        ),
+    )
+
+    state = cells.status_column()
+    about = cells.stripe_id_column("subject", "About")
+    actor_words = cells.text_column("actor", "By")
+    reason_words = cells.paragraph_column("reason", "Reason")
+    reason_brief = cells.brief_column("reason", "Reason")
+    error_words = cells.paragraph_column("error", "Error")
+    created = cells.time_column("created_at", "Started")
+    finished = cells.time_column("finished_at", "Finished")
+    pretty_parameters = cells.json_column("parameters", "Parameters")
+    pretty_result = cells.json_column("result", "Result")
+
+    @display(description="What")
+    def what(self, row: OperationRecord) -> str:
+        return TITLES.get(row.name, row.name)
+
+    @display(description="Result")
+    def result_words(self, row: OperationRecord) -> str:
+        return cells.paragraph(str(row.result.get("summary", "")))
+
+    @display(description="Changes")
+    def planned_changes(self, row: OperationRecord) -> str:
+        return render_to_string(
+            "admin/billing/changes.html",
+            {"changes": row.plan.get("changes"), "none": "No change of our rows was planned."},
+        )
+
+    def headline(self, row: OperationRecord) -> tuple[str, str]:
+        if row.status == OperationRecord.Status.FAILED:
+            return f"It was not done. {row.error}", "danger"
+        if row.status == OperationRecord.Status.STARTED:
+            return (
+                "It was started and has not come to its end. If that was long ago, it was"
+                " interrupted: look at what it was about, and run it again."
+            ), "warning"
+        return "", ""
+
+    def find(self, rows: QuerySet[OperationRecord], term: str) -> QuerySet[OperationRecord]:
+        named = search.people(term)
+        return rows.filter(subject__in=named.customers | named.users)
+
+    def get_urls(self) -> list[URLPattern]:
+        view = self.admin_site.admin_view(operation_view)
+        return [path("run/<slug:name>/", view, name="billing_operation"), *super().get_urls()]

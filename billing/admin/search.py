@@ -1,0 +1,142 @@
+"""Finding rows by what an operator has at hand: an email, a user's id, any Stripe id.
+
+Whole ids and beginnings of emails are looked up in indexes, so that a search costs the
+same on a large database.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from django.db.models import Model, Q, QuerySet
+from django.db.models.fields.json import KT
+
+from billing.models import (
+    BillingCustomer,
+    BillingEvent,
+    BillingInvoice,
+    BillingSubscription,
+    InboxEvent,
+    PaymentReversal,
+    Purchase,
+)
+
+Row = TypeVar("Row", bound=Model)
+
+MOST_PEOPLE = 200  # customers that one search may stand for
+
+
+@dataclass(frozen=True, slots=True)
+class People:
+    """Customers by their Stripe ids, and the users that they stand for."""
+
+    customers: frozenset[str]
+    users: frozenset[str]
+
+
+def people(term: str) -> People:
+    """Those whom an email (or how it begins), a user's id or a customer's id names."""
+    rows = BillingCustomer.objects.filter(
+        Q(email__istartswith=term) | Q(user_id=term) | Q(stripe_customer_id=term)
+    ).values_list("stripe_customer_id", "user_id")[:MOST_PEOPLE]
+    found = list(rows)
+    return People(
+        frozenset(customer for customer, _ in found),
+        frozenset(user for _, user in found if user) | {term},
+    )
+
+
+def find(
+    rows: QuerySet[Row], term: str, ids: Iterable[str], *, customer: str = "", user: str = ""
+) -> QuerySet[Row]:
+    """The rows with `term` in one of their `ids`, or of the people whom it names.
+
+    `customer` and `user` are the fields with the Stripe customer and the user, if any.
+    """
+    matches = Q()
+    for field in ids:
+        matches |= Q(**{field: term})
+    if customer or user:
+        named = people(term)
+        if customer and named.customers:
+            matches |= Q(**{f"{customer}__in": named.customers})
+        if user:
+            matches |= Q(**{f"{user}__in": named.users})
+    return rows.filter(matches) if matches else rows.none()
+
+
+def find_customers(rows: QuerySet[BillingCustomer], term: str) -> QuerySet[BillingCustomer]:
+    """Customers by email, user, name, or the id of anything that is theirs at Stripe."""
+    named = people(term)
+    ids = named.customers or customers_behind(term)
+    if ids:
+        return rows.filter(stripe_customer_id__in=ids)
+    # Nothing begins so: the few who read on will accept a scan of one table.
+    return rows.filter(Q(email__icontains=term) | Q(name__icontains=term))
+
+
+def customers_behind(stripe_id: str) -> frozenset[str]:
+    """The customers that a subscription, invoice, session, payment, refund or event is of."""
+    prefix = stripe_id.partition("_")[0]
+    found: Iterable[str]
+    if prefix == "sub":
+        found = _customers(BillingSubscription.objects.filter(stripe_subscription_id=stripe_id))
+    elif prefix == "in":
+        found = _customers(BillingInvoice.objects.filter(stripe_invoice_id=stripe_id))
+    elif prefix in ("cs", "pi"):
+        found = _customers(
+            Purchase.objects.filter(Q(source=stripe_id) | Q(payment_intent_id=stripe_id))
+        )
+    elif prefix in ("re", "du", "dp"):
+        payments = PaymentReversal.objects.filter(stripe_id=stripe_id)
+        found = _customers(
+            Purchase.objects.filter(payment_intent_id__in=payments.values("payment_intent_id"))
+        )
+    else:
+        found = ()
+    return frozenset(filter(None, found)) or _customers_in_inbox(stripe_id)
+
+
+def _customers(rows: QuerySet[Any]) -> Iterable[str]:
+    return rows.values_list("stripe_customer_id", flat=True)[:MOST_PEOPLE]
+
+
+def _customers_in_inbox(stripe_id: str) -> frozenset[str]:
+    rows = InboxEvent.objects.filter(Q(stripe_event_id=stripe_id) | Q(object_id=stripe_id))
+    return frozenset(filter(None, rows.values_list("customer_id", flat=True)[:MOST_PEOPLE]))
+
+
+def find_events(rows: QuerySet[BillingEvent], term: str) -> QuerySet[BillingEvent]:
+    """Events by their own id, or by the object, customer, subscription or user in them."""
+    named = people(term)
+    about = _about([term], named.customers | {term}, named.users)
+    return _with_subjects(rows).filter(Q(stripe_event_id=term) | about)
+
+
+def events_of(
+    *, objects: Iterable[str] = (), customers: Iterable[str] = (), users: Iterable[str] = ()
+) -> QuerySet[BillingEvent]:
+    """The log's rows about these objects, customers and users."""
+    return _with_subjects(BillingEvent.objects.all()).filter(_about(objects, customers, users))
+
+
+def _about(objects: Iterable[str], customers: Iterable[str], users: Iterable[str]) -> Q:
+    ids, names = list(objects), list(users)
+    return (
+        Q(object_id__in=ids)
+        | Q(subscription_id__in=ids)
+        | Q(customer_id__in=list(customers))
+        | Q(user__in=names)
+        | Q(metadata_user__in=names)
+    )
+
+
+def _with_subjects(rows: QuerySet[BillingEvent]) -> QuerySet[BillingEvent]:
+    """Names for what the payload says the event is about, spelt as in the indexes."""
+    return rows.alias(
+        object_id=KT("payload__id"),
+        subscription_id=KT("payload__subscription"),
+        customer_id=KT("payload__customer"),
+        user=KT("payload__user_id"),
+        metadata_user=KT("payload__metadata__user_id"),
+    )

@@ -1,0 +1,137 @@
+"""Subscriptions: their period, how they end, and what was invoiced."""
+
+from django.contrib import admin
+from django.contrib.admin import display
+from django.db.models import Q, QuerySet
+
+from billing.admin import cells, search
+from billing.admin.base import NOT_RECEIVED, ReadOnlyAdmin
+from billing.admin.filters import LIVEMODE, choice_filter, since_filter, status_filter
+from billing.admin.offers import Offer, sync_offer
+from billing.admin.operations import REACTIVATE
+from billing.admin.related import events_about, inbox_about, matching, operations_on
+from billing.models import (
+    BillingInvoice,
+    BillingSubscription,
+)
+from billing.operations.subscriptions import FINAL, NEW_ONE
+
+
+@admin.register(BillingSubscription)
+class SubscriptionAdmin(ReadOnlyAdmin):
+    list_display = (
+        "subscription_id", "state", "customer", "user", "amount_words", "ends", "created",
+    )  # fmt: skip
+    related_columns = ("subscription_id", "state", "price", "amount_words", "ends", "created")
+    customer_field = "stripe_customer_id"
+    list_filter = (
+        status_filter(
+            "active", "trialing", "past_due", "unpaid", "paused", "incomplete",
+            "incomplete_expired", "canceled",
+        ),
+        choice_filter(
+            "cancellation",
+            "cancellation",
+            [("scheduled", "Scheduled", Q(cancel_at_period_end=True) | Q(cancel_at__isnull=False))],
+        ),
+        LIVEMODE,
+        since_filter("created_at", "time"),
+    )  # fmt: skip
+    search_fields = ("stripe_subscription_id",)
+    search_help_text = "Email, user, subscription, customer, price or invoice"
+    in_palette = True
+    empty_text = NOT_RECEIVED
+    fieldsets = (
+        (
+            None,
+            {
+                "fields": (
+                    ("state", "paused_words"),
+                    ("customer", "user"),
+                    ("price", "quantity"),
+                    ("amount_words", "trial_ends"),
+                    ("period_start", "period_end"),
+                )
+            },
+        ),
+        (
+            "Cancellation",
+            {
+                "fields": (
+                    ("at_period_end_words", "cancels"),
+                    ("canceled", "ended"),
+                    "cancellation_reason",
+                )
+            },
+        ),
+        (
+            "At Stripe",
+            {
+                "fields": (
+                    ("stripe_subscription_id", "dashboard"),
+                    ("latest_invoice", "mode"),
+                    ("created", "updated"),
+                )
+            },
+        ),
+    )
+    offers = (
+        sync_offer("subscription", "stripe_subscription_id"),
+        Offer(
+            REACTIVATE,
+            target=lambda row: row.stripe_subscription_id,
+            refusal=lambda row: f"{FINAL[row.status]}{NEW_ONE}" if row.status in FINAL else "",
+        ),
+    )
+    related = (
+        matching(
+            "Invoices",
+            BillingInvoice,
+            "stripe_subscription_id",
+            "stripe_subscription_id",
+            "No invoice.",
+        ),
+        events_about("stripe_subscription_id"),
+        inbox_about("stripe_subscription_id"),
+        operations_on("stripe_subscription_id"),
+    )
+
+    subscription_id = cells.id_text_column("stripe_subscription_id", "Subscription")
+    state = cells.status_column()
+    user = cells.user_column()
+    customer = cells.customer_column()
+    price = cells.stripe_id_column("price_id", "Price")
+    amount_words = cells.money_column("amount", "Amount a period")
+    period_start = cells.time_column("current_period_start", "From")
+    period_end = cells.time_column("current_period_end", "To")
+    trial_ends = cells.time_column("trial_end", "Trial ends")
+    paused_words = cells.yes_no_column("collection_paused", "Collection paused")
+    at_period_end_words = cells.yes_no_column("cancel_at_period_end", "At the period's end")
+    cancels = cells.time_column("cancel_at", "Scheduled for")
+    canceled = cells.time_column("canceled_at", "Canceled")
+    ended = cells.time_column("ended_at", "Ended")
+    latest_invoice = cells.stripe_id_column("latest_invoice_id", "Latest invoice")
+    mode = cells.mode_column()
+    dashboard = cells.dashboard_column("stripe_subscription_id")
+    created = cells.time_column("created_at", "Created")
+    updated = cells.time_column("updated_at", "Updated here")
+
+    @display(description="Renews or ends (UTC)")
+    def ends(self, row: BillingSubscription) -> str:
+        if row.ended_at:
+            return cells.time(row.ended_at)
+        return cells.time(row.cancel_at or row.current_period_end)
+
+    def find(self, rows: QuerySet[BillingSubscription], term: str) -> QuerySet[BillingSubscription]:
+        ids = ("stripe_subscription_id", "price_id", "latest_invoice_id")
+        return search.find(rows, term, ids, customer="stripe_customer_id", user="user_id")
+
+    def headline(self, row: BillingSubscription) -> tuple[str, str]:
+        if row.status in FINAL:
+            why = f" The reason: {row.cancellation_reason.replace('_', ' ')}."
+            return FINAL[row.status] + (why if row.cancellation_reason else ""), "info"
+        if row.cancel_at_period_end or row.cancel_at:
+            return "A cancellation is scheduled.", "warning"
+        if row.status in ("past_due", "unpaid", "incomplete", "paused"):
+            return f"It is {row.status.replace('_', ' ')}: see its latest invoice.", "warning"
+        return "", ""
