@@ -1,0 +1,213 @@
+"""Rows for the admin to show, as the back office itself would have written them."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import Any
+
+from django.db import transaction
+from django.utils import timezone
+
+from billing.models import (
+    BillingCustomer,
+    BillingEvent,
+    BillingInvoice,
+    BillingSubscription,
+    CreditEntry,
+    CreditPrice,
+    InboxEvent,
+    LeadClaim,
+    LeadCredits,
+    OperationRecord,
+    PaymentReversal,
+    Purchase,
+    WebhookRejection,
+    acting_as,
+)
+from billing.projection import ledger
+from billing.projection.ledger import Entry
+
+MODELS = (
+    BillingCustomer,
+    BillingSubscription,
+    BillingInvoice,
+    Purchase,
+    PaymentReversal,
+    LeadCredits,
+    CreditEntry,
+    LeadClaim,
+    CreditPrice,
+    InboxEvent,
+    BillingEvent,
+    WebhookRejection,
+    OperationRecord,
+)
+USER, CUSTOMER = "u_ada", "cus_Ada"
+HOSTILE = "<script>alert('x')</script><img src=x onerror=alert(1)>"
+
+
+@contextmanager
+def writing() -> Iterator[None]:
+    with transaction.atomic(), acting_as("test"):
+        yield
+
+
+def customer(user: str | None = USER, id_: str = CUSTOMER, **more: Any) -> BillingCustomer:
+    """Ada, unless told otherwise."""
+    fields = {"email": "ada@example.com", "name": "Ada", "attributed_by": "customer", **more}
+    with writing():
+        return BillingCustomer.objects.create(user_id=user, stripe_customer_id=id_, **fields)
+
+
+def subscription(id_: str = "sub_1", **more: Any) -> BillingSubscription:
+    fields = {
+        "user_id": USER,
+        "stripe_customer_id": CUSTOMER,
+        "status": "active",
+        "price_id": "price_1",
+        "amount": 2900,
+        "currency": "usd",
+        "current_period_end": timezone.now() + timedelta(days=20),
+        **more,
+    }
+    with writing():
+        return BillingSubscription.objects.create(stripe_subscription_id=id_, **fields)
+
+
+def invoice(id_: str = "in_1", **more: Any) -> BillingInvoice:
+    fields = {
+        "user_id": USER,
+        "stripe_customer_id": CUSTOMER,
+        "stripe_subscription_id": "sub_1",
+        "number": f"NUMBER-{id_}",
+        "status": "paid",
+        "currency": "usd",
+        "total": 2900,
+        "amount_paid": 2900,
+        **more,
+    }
+    with writing():
+        return BillingInvoice.objects.create(stripe_invoice_id=id_, **fields)
+
+
+def purchase(source: str = "cs_1", **more: Any) -> Purchase:
+    fields = {
+        "kind": Purchase.Kind.PACK,
+        "status": Purchase.Status.GRANTED,
+        "user_id": USER,
+        "stripe_customer_id": CUSTOMER,
+        "payment_intent_id": f"pi_of_{source}",
+        "amount": 4500,
+        "currency": "usd",
+        "lines": [{"id": "li_1", "price": "price_1", "quantity": 1}],
+        "credits": 50,
+        "created_at": timezone.now(),
+        **more,
+    }
+    return Purchase.objects.create(source=source, **fields)
+
+
+def reversal(id_: str = "re_1", **more: Any) -> PaymentReversal:
+    fields = {
+        "kind": PaymentReversal.Kind.REFUND,
+        "payment_intent_id": "pi_of_cs_1",
+        "charge_id": "ch_1",
+        "amount": 4500,
+        "currency": "usd",
+        "status": "succeeded",
+        "active": True,
+        "created_at": timezone.now(),
+        **more,
+    }
+    return PaymentReversal.objects.create(stripe_id=id_, **fields)
+
+
+def inbox_event(id_: str = "evt_1", **more: Any) -> InboxEvent:
+    """A paid checkout of Ada's, dead."""
+    session = {
+        "id": "cs_1",
+        "object": "checkout.session",
+        "customer": CUSTOMER,
+        "amount_total": 4500,
+        "currency": "usd",
+        "client_reference_id": USER,
+    }
+    body = {"id": id_, "type": "checkout.session.completed", "data": {"object": session}}
+    fields = {
+        "type": body["type"],
+        "object_id": "cs_1",
+        "customer_id": CUSTOMER,
+        "body": json.dumps(body),
+        "status": InboxEvent.Status.DEAD,
+        "reason": "Stripe refused: no such line",
+        "attempts": 9,
+        "stripe_created_at": timezone.now(),
+        **more,
+    }
+    return InboxEvent.objects.create(stripe_event_id=id_, **fields)
+
+
+def event(id_: str | None = "evt_1", **more: Any) -> BillingEvent:
+    fields = {
+        "type": "checkout.session.completed",
+        "payload": {"id": "cs_1", "customer": CUSTOMER, "metadata": {"user_id": USER}},
+        **more,
+    }
+    with writing():
+        return BillingEvent.objects.create(stripe_event_id=id_, **fields)
+
+
+def claim(lead: str = "lead_1", **more: Any) -> LeadClaim:
+    with writing():
+        return LeadClaim.objects.create(**{"user_id": USER, "lead_id": lead, **more})
+
+
+def price(id_: str = "price_1", **more: Any) -> CreditPrice:
+    with writing():
+        return CreditPrice.objects.create(
+            **{"price_id": id_, "name": "Pack", "credits": 50, **more}
+        )
+
+
+def record(key: str = "op_1", **more: Any) -> OperationRecord:
+    fields = {
+        "name": "grant_credits",
+        "subject": USER,
+        "actor": "support",
+        "reason": "The customer called",
+        "status": OperationRecord.Status.APPLIED,
+        "plan": {"changes": [{"label": "Balance", "before": "0", "after": "50"}]},
+        "result": {"summary": "Granted 50 credits."},
+        "finished_at": timezone.now(),
+        **more,
+    }
+    return OperationRecord.objects.create(key=key, **fields)
+
+
+def rejection(reason: str = "wrong signature", **more: Any) -> WebhookRejection:
+    hour = timezone.now().replace(minute=0, second=0, microsecond=0)
+    return WebhookRejection.objects.create(**{"hour": hour, "reason": reason, "count": 2, **more})
+
+
+def grant(user: str = USER, amount: int = 50, source: str | None = None) -> None:
+    with writing():
+        ledger.post([Entry(user, amount, CreditEntry.Kind.PACK, source, "Paid")])
+
+
+def fill(number: int, *, start: int = 0) -> None:
+    """So many rows of every table, all of them about Ada."""
+    for i in range(start, start + number):
+        customer(USER if i == 0 else f"u_{i}", CUSTOMER if i == 0 else f"cus_{i}")
+        subscription(f"sub_{i}")
+        invoice(f"in_{i}")
+        purchase(f"cs_{i}", payment_intent_id="pi_1")
+        reversal(f"re_{i}", payment_intent_id="pi_1")
+        inbox_event(f"evt_{i}")
+        event(f"evt_{i}")
+        claim(f"lead_{i}")
+        price(f"price_{i}")
+        record(f"op_{i}")
+        rejection(f"reason {i}")
+        grant(USER, 1, f"checkout:cs_{i}")
+        grant(f"u_{i}", 1, f"invoice:in_{i}")

@@ -1,0 +1,239 @@
+"""The admin as people use it: in a browser, by mouse, by keyboard, on a phone, in the dark."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Literal
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from django.contrib.auth.models import Group, User
+from django.urls import reverse
+from playwright.sync_api import ConsoleMessage, Page, ViewportSize, expect
+
+from billing.admin.cells import changelist_url, page_url, shorten
+from billing.admin.operations import PAGES
+from billing.ingress import worker
+from billing.models import BillingCustomer, BillingSubscription, CreditEntry, InboxEvent
+from tests.admin import rows
+from tests.admin.rows import HOSTILE, MODELS
+from tests.operations.shop import Shop, audits, balance
+from tests.sandbox.server import SandboxProcess
+from tests.support.back_office import BackOffice
+
+pytestmark = pytest.mark.browser
+
+PASSWORD = "a-Long-passphrase-1"
+PHONE: ViewportSize = {"width": 390, "height": 844}
+
+
+@dataclass
+class Desk:
+    """A browser before the back office, and whatever went wrong in it."""
+
+    office: BackOffice
+    page: Page
+    errors: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.page.on("console", self._heard)
+        self.page.on("pageerror", lambda error: self.errors.append(str(error)))
+        self.page.on("dialog", lambda dialog: self.errors.append(f"dialog: {dialog.message}"))
+
+    def _heard(self, message: ConsoleMessage) -> None:
+        if message.type == "error" and "favicon.ico" not in message.location["url"]:
+            self.errors.append(message.text)
+
+    def open(self, path: str) -> None:
+        response = self.page.goto(self.office.url + path)
+        assert response is not None
+        assert response.status == 200, path
+
+    def log_in(self, role: str) -> None:
+        """As a user of that name and role, through the form."""
+        user = User.objects.create_user(role, password=PASSWORD, is_staff=True)
+        user.groups.set(Group.objects.filter(name=role))
+        self.open(reverse("admin:login"))
+        self.page.get_by_label("Username").fill(role)
+        self.page.get_by_label("Password").fill(PASSWORD)
+        self.page.keyboard.press("Enter")
+        expect(self.page.get_by_role("heading", name="Webhooks")).to_be_visible()
+
+
+@pytest.fixture
+def desk(back_office: BackOffice, page: Page) -> Iterator[Desk]:
+    """Nobody is logged in yet. Errors in the browser's console fail the test."""
+    made = Desk(back_office, page)
+    yield made
+    assert made.errors == []
+
+
+@pytest.fixture
+def shop(sandbox: SandboxProcess, back_office: BackOffice) -> Shop:
+    """A shop whose customer Ada has subscribed: 20 credits, all processed."""
+    made = Shop(sandbox)
+    made.subscribe()
+    sandbox.control("deliver")
+    worker.drain()
+    return made
+
+
+def pay_a_pack_that_dies(shop: Shop) -> InboxEvent:
+    """Ada pays for a pack while Stripe refuses to tell what was in it."""
+    ada = BillingCustomer.objects.get(user_id="u_ada")
+    shop.sandbox.control("faults", path="/v1/checkout/sessions/*", status=403)
+    shop.buy(customer=ada.stripe_customer_id)
+    shop.sandbox.control("deliver")
+    worker.drain()
+    shop.sandbox.control("faults", http="DELETE")
+    return InboxEvent.objects.get(status=InboxEvent.Status.DEAD)
+
+
+def test_support_puts_right_a_pack_that_was_paid_but_not_credited(desk: Desk, shop: Shop) -> None:
+    """From the log-in to the audit event, and a second replay that grants nothing more."""
+    dead = pay_a_pack_that_dies(shop)
+    page = desk.page
+    desk.log_in("support")
+
+    # The home page says that something is wrong, and leads to it.
+    expect(page.get_by_text("Webhooks need you")).to_be_visible()
+    page.get_by_role("link", name="They need a person").click()
+    page.get_by_role("link", name=shorten(dead.stripe_event_id)).click()
+    expect(page.get_by_text("nothing happens until it is replayed")).to_be_visible()
+    expect(page.get_by_text(dead.reason).first).to_be_visible()
+
+    # So does a search for the customer.
+    desk.open(changelist_url(BillingCustomer))
+    page.get_by_placeholder("Email, name, user, or any Stripe id of theirs").fill("ada@")
+    page.keyboard.press("Enter")
+    page.get_by_role("link", name="ada@example.com").click()
+    expect(page.get_by_role("link", name="20", exact=True)).to_be_visible()  # the balance
+    page.get_by_role("link", name=shorten(dead.stripe_event_id)).click()
+
+    # Replayed, clicked twice.
+    page.get_by_role("link", name="Replay event", exact=True).click()
+    expect(page.get_by_role("row", name="Credits of user u_ada: balance")).to_contain_text("70")
+    page.get_by_role("button", name="Apply").click()  # the browser asks for the reason
+    page.get_by_label("Reason").fill("Ada paid, and has no credits")
+    page.get_by_role("button", name="Apply").dblclick()
+    expect(page.get_by_text("+50 credits for user u_ada")).to_be_visible()
+    assert balance("u_ada") == (70, 0)
+    page.reload()
+    expect(page.get_by_text("Already done")).to_be_visible()
+
+    # The audit event, the balance, the event itself.
+    page.get_by_role("link", name="The record").click()
+    expect(page.get_by_text("Ada paid, and has no credits").first).to_be_visible()
+    page.get_by_role("link", name="manual.event_replay").click()
+    expect(page.get_by_text('"admin": "support"')).to_be_visible()
+    desk.open(page_url(BillingCustomer.objects.get(user_id="u_ada")))
+    expect(page.get_by_role("link", name="70", exact=True)).to_be_visible()
+    desk.open(page_url(dead))
+    expect(page.get_by_text("Processed.").first).to_be_visible()
+
+    # And once more, with nothing to gain.
+    page.get_by_role("link", name="Replay event", exact=True).click()
+    page.get_by_label("Reason").fill("To be sure")
+    page.get_by_role("button", name="Apply").click()
+    expect(page.get_by_text("Done.")).to_be_visible()
+    assert balance("u_ada") == (70, 0)
+    assert len(audits("manual.event_replay")) == 2
+    assert CreditEntry.objects.filter(user_id="u_ada").count() == 2
+
+
+def test_by_keyboard_alone(desk: Desk, shop: Shop) -> None:
+    """The palette finds the customer; selected rows are synced; credits are granted."""
+    page, press = desk.page, desk.page.keyboard.press
+    desk.log_in("engineer")
+    press("Control+k")
+    page.get_by_placeholder("Type to search").last.type("ada@example", delay=20)
+    expect(page.get_by_role("link", name="ada@example.com")).to_be_visible()
+    results = page.locator("#command-results-list a")
+    titles = [result.get_attribute("data-title") for result in results.all()]
+    for _ in range(titles.index("ada@example.com") + 1):
+        press("ArrowDown")
+    press("Enter")
+    page.wait_for_url(f"**{page_url(BillingCustomer.objects.get(user_id='u_ada'))}")
+
+    page.get_by_role("link", name="Grant credits").focus()
+    press("Enter")
+    page.get_by_label("Credits").focus()
+    page.keyboard.type("5")
+    press("Enter")
+    expect(page.get_by_text("Grant 5 credits to user u_ada.")).to_be_visible()
+    page.get_by_label("Reason").focus()
+    page.keyboard.type("For the trouble")
+    press("Tab")
+    press("Enter")
+    expect(page.get_by_text("Done.")).to_be_visible()
+    assert balance("u_ada") == (25, 0)
+
+    desk.open(changelist_url(BillingSubscription))
+    page.get_by_role("button", name="Filters").focus()
+    press("Enter")
+    page.get_by_role("link", name="Active", exact=True).focus()
+    press("Enter")
+    page.wait_for_url("**?status=active")
+    page.get_by_role("checkbox").last.focus()
+    press("Space")
+    page.get_by_label("Select action to run").select_option("sync")
+    page.get_by_role("button", name="Run").focus()
+    press("Enter")
+    expect(page.get_by_text("agrees with what we have")).to_be_visible()
+    page.get_by_label("Reason").fill("To be sure")
+    press("Tab")
+    press("Enter")
+    expect(page.get_by_text("nothing differed")).to_be_visible()
+    assert len(audits("manual.sync")) == 1
+
+
+def every_page() -> list[str]:
+    """The home page, every list and one page of each, and every operation's."""
+    paths = [reverse("admin:index")]
+    for model in MODELS:
+        paths += [changelist_url(model), page_url(model._default_manager.all()[0])]
+    paths += [reverse("admin:billing_operation", args=[name]) for name in PAGES]
+    paths.append(PAGES["grant-credits"].url({"target": "u_ada", "amount": "5"}))
+    return paths
+
+
+def hostile_rows() -> None:
+    """One row of everything, with what somebody would like to have run."""
+    rows.fill(1)
+    rows.customer("u_evil", "cus_evil", email=HOSTILE, name=HOSTILE)
+    rows.inbox_event("evt_evil", reason=HOSTILE, body=HOSTILE)
+    rows.event(None, type=f"manual.{HOSTILE}", payload={"summary": HOSTILE, "id": HOSTILE})
+    rows.record("op_evil", reason=HOSTILE, error=HOSTILE, subject=HOSTILE)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_pages_can_be_read_and_used_by_all(desk: Desk, scheme: Literal["light", "dark"]) -> None:
+    """No serious finding of axe's, in either scheme; no error in the console."""
+    hostile_rows()
+    desk.page.emulate_media(color_scheme=scheme)
+    desk.log_in("engineer")
+    found = {}
+    for path in every_page():
+        desk.open(path)
+        violations = [
+            f"{violation['id']}: {node['html'][:200]}"
+            for violation in Axe().run(desk.page).response["violations"]
+            if violation["impact"] in ("serious", "critical")
+            for node in violation["nodes"]
+        ]
+        if violations:
+            found[path] = violations
+    assert found == {}
+
+
+def test_pages_fit_a_phone(desk: Desk) -> None:
+    """Wide tables scroll within themselves; nothing makes the page wider than the screen."""
+    hostile_rows()
+    desk.page.set_viewport_size(PHONE)
+    desk.log_in("engineer")
+    too_wide = {}
+    for path in every_page():
+        desk.open(path)
+        width = desk.page.evaluate("document.documentElement.scrollWidth")
+        if width > PHONE["width"]:
+            too_wide[path] = width
+    assert too_wide == {}

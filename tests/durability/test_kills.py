@@ -1,0 +1,15 @@
+"""The drill in short: each of the three processes dies once in the middle of its work.
+
+At length, with 1,000 deliveries: `python -m tests.durability`.
+"""
+
+from pathlib import Path
+
+from backoffice.postgres import EmbeddedServer
+from tests.durability.drill import run_drill
+
+
+def test_what_is_killed_in_the_middle_ends_as_if_it_had_not_been(
+    postgres_server: EmbeddedServer, tmp_path: Path
+) -> None:
+    run_drill(postgres_server, tmp_path, deliveries=150, every=40)

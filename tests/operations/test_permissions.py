@@ -1,0 +1,98 @@
+"""Every operation, by every role."""
+
+import importlib
+import inspect
+import pkgutil
+from collections.abc import Callable, Iterator
+
+import pytest
+from django.contrib.auth.models import AnonymousUser, Group, User
+
+import billing.operations
+from billing.models import BillingEvent, CreditEntry, OperationRecord
+from billing.operations.base import Actor, InvalidInputError, NotPermittedError, Operation
+from billing.operations.credits import CorrectBalance, GrantCredits
+from billing.operations.replay import ReplayEvents
+from billing.operations.subscriptions import ReactivateSubscription
+from billing.operations.sync import SyncFromStripe
+from billing.permissions import OPERATIONS, ROLES
+
+Make = Callable[[Actor, str], Operation]
+MAKERS: dict[type[Operation], Make] = {
+    SyncFromStripe: lambda actor, reason: SyncFromStripe(
+        kind="customer", id="cus_1", actor=actor, reason=reason
+    ),
+    GrantCredits: lambda actor, reason: GrantCredits(
+        user_id="u", amount=1, actor=actor, reason=reason
+    ),
+    CorrectBalance: lambda actor, reason: CorrectBalance(
+        user_id="u", balance=1, actor=actor, reason=reason
+    ),
+    ReactivateSubscription: lambda actor, reason: ReactivateSubscription(
+        subscription_id="sub_1", actor=actor, reason=reason
+    ),
+    ReplayEvents: lambda actor, reason: ReplayEvents(
+        event_ids=["evt_1"], actor=actor, reason=reason
+    ),
+}
+MAY = {"support": set(OPERATIONS), "finance": set(), "engineer": set(OPERATIONS)}
+
+
+def all_operations() -> set[type[Operation]]:
+    for module in pkgutil.iter_modules(billing.operations.__path__, "billing.operations."):
+        importlib.import_module(module.name)
+    return {one for one in below(Operation) if not inspect.isabstract(one)}
+
+
+def below(parent: type[Operation]) -> Iterator[type[Operation]]:
+    for child in parent.__subclasses__():
+        yield child
+        yield from below(child)
+
+
+def test_every_operation_is_made_here_and_has_a_permission_of_its_own() -> None:
+    assert all_operations() == set(MAKERS)
+    assert sorted(one.permission for one in MAKERS) == sorted(OPERATIONS)
+    assert len({one.name for one in MAKERS}) == len(MAKERS)
+    assert all(one.audit_type.startswith("manual.") for one in MAKERS)
+
+
+def test_every_role_is_tried() -> None:
+    assert set(MAY) == set(ROLES)
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("role", sorted(MAY))
+@pytest.mark.parametrize("operation", MAKERS, ids=lambda one: one.name)
+def test_a_role_may_do_what_it_is_for_and_nothing_else(
+    role: str, operation: type[Operation]
+) -> None:
+    user = User.objects.create_user("someone", is_staff=True)
+    user.groups.add(Group.objects.get(name=role))
+    made = MAKERS[operation](Actor.of(user), "A reason")
+    if operation.permission in MAY[role]:
+        made.check()
+    else:
+        with pytest.raises(NotPermittedError, match=operation.permission):
+            made.apply()
+        assert not OperationRecord.objects.exists()
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("operation", MAKERS, ids=lambda one: one.name)
+def test_nobody_is_nobody(operation: type[Operation]) -> None:
+    with pytest.raises(NotPermittedError):
+        MAKERS[operation](Actor("?", AnonymousUser()), "A reason").apply()
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("reason", ["", "  \n", "x" * 2001, "nul \x00"])
+@pytest.mark.parametrize("operation", MAKERS, ids=lambda one: one.name)
+def test_a_reason_is_needed_before_anything_is_read_or_written(
+    operation: type[Operation], reason: str
+) -> None:
+    with pytest.raises(InvalidInputError, match="reason"):
+        MAKERS[operation](Actor.cli("bob"), reason).apply()
+    assert not OperationRecord.objects.exists()
+    assert not BillingEvent.objects.exists()
+    assert not CreditEntry.objects.exists()

@@ -1,0 +1,1 @@
+"""What tests are run with: settings' environment, databases, child processes, tools."""

@@ -1,0 +1,28 @@
+"""The environment of the tests and of the processes that they start."""
+
+import os
+
+SECRET_KEY = "sk_test_TestsOfTheBackOfficeUseThisKey"
+WEBHOOK_SECRET = "whsec_TestsOfTheBackOfficeUseThisSecret"
+
+# Every variable that the settings read, so that neither the caller's environment nor a
+# `.env` file decides how a test ends. An empty value counts as not set.
+VARIABLES = {
+    "DATABASE_URL": "",
+    "DJANGO_ALLOWED_HOSTS": "",
+    "DJANGO_DEBUG": "true",
+    "DJANGO_SECRET_KEY": "the-tests-sign-with-this-key-and-nobody-else-does-so",
+    "PUBLIC_URL": "",
+    # Nothing listens there: a test that talks to Stripe asks for the `sandbox` fixture.
+    "STRIPE_API_BASE": "http://127.0.0.1:9",
+    "STRIPE_API_VERSION": "",
+    "STRIPE_SECRET_KEY": SECRET_KEY,
+    "STRIPE_WEBHOOK_SECRET": WEBHOOK_SECRET,
+}
+INHERITED = ("HOME", "LANG", "PATH", "TMPDIR")
+
+
+def child_environment(**changes: str) -> dict[str, str]:
+    """The whole environment of a child process: that of the tests, with `changes`."""
+    inherited = {name: os.environ[name] for name in INHERITED if name in os.environ}
+    return {**inherited, **VARIABLES, **changes}
