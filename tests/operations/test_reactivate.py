@@ -1,5 +1,6 @@
 """Reactivating: what is right for each status at Stripe (STRIPE.md's table)."""
 
+import threading
 from typing import Any
 
 import pytest
@@ -17,6 +18,7 @@ from tests.operations.shop import (
     status_here,
 )
 from tests.support.databases import Database
+from tests.support.waiting import wait_until
 
 AUDIT = "manual.subscription_reactivation"
 
@@ -302,6 +304,26 @@ def test_two_at_once_pay_once(real_database: Database, shop: Shop) -> None:
     assert len(audits(AUDIT)) == 1
     charges = shop.sandbox.get("/v1/charges", limit=100).json()["data"]
     assert sum(charge["status"] == "succeeded" for charge in charges) == 2  # two periods
+
+
+@pytest.mark.django_db
+def test_what_is_paid_while_we_look_counts(shop: Shop) -> None:
+    sub = shop.subscribe()["subscription"]
+    shop.sandbox.story("past_due", subscription=sub)
+    shop.deliver()
+    invoice = shop.at_stripe(sub)["latest_invoice"]
+    shop.sandbox.control("faults", path="/v1/invoices", method="GET", delay_seconds=2, count=1)
+
+    def pay_meanwhile() -> None:
+        wait_until(lambda: any(f["hits"] for f in shop.sandbox.control("faults", "GET")["faults"]))
+        shop.sandbox.post(f"/v1/invoices/{invoice}/pay").raise_for_status()
+
+    payer = threading.Thread(target=pay_meanwhile)
+    payer.start()
+    plan = reactivate(sub).plan()
+    payer.join()
+    assert (plan.blocked, plan.calls) == ("", [])
+    assert "active" in plan.summary
 
 
 @pytest.mark.django_db
