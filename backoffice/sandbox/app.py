@@ -1,9 +1,6 @@
 """The HTTP side: authentication, parameters, faults, idempotency, transactions, answers."""
 
 import asyncio
-import base64
-import binascii
-import hashlib
 import logging
 import re
 import time
@@ -15,26 +12,26 @@ from email.utils import formatdate
 import orjson
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route as HttpRoute
 
-from backoffice.sandbox import API_VERSION, resources
+from backoffice.sandbox import API_VERSION, idempotency, keys, resources, versions
+from backoffice.sandbox.connections import ConnectionReset
 from backoffice.sandbox.errors import ApiError
 from backoffice.sandbox.expand import expand
-from backoffice.sandbox.faults import Faults
+from backoffice.sandbox.faults import Faults, RequestFault
 from backoffice.sandbox.forms import parse_form
+from backoffice.sandbox.idempotency import Idempotency, Kept
+from backoffice.sandbox.limits import RateLimits
 from backoffice.sandbox.routing import ROUTES, Answer, Call, Page, Route
-from backoffice.sandbox.store import Store
+from backoffice.sandbox.store import Store, as_live
 from backoffice.sandbox.types import Json
 from backoffice.sandbox.work import Origin, Work
 
 LOGGER = logging.getLogger(__name__)
-KEY = re.compile(r"^[sr]k_test_[A-Za-z0-9]{24,}$")
 VERSION = re.compile(r"^\d{4}-\d{2}-\d{2}(\.[a-z]+)?$")
 MAX_BODY = 1024 * 1024
-LONGEST_IDEMPOTENCY_KEY = 255
-IDEMPOTENCY_LIFETIME = 24 * 3600
 REQUESTS_KEPT = 100_000
 
 resources.load()
@@ -69,12 +66,26 @@ class Log:
 
 @dataclass
 class Sandbox:
-    """What the parts of a running sandbox share."""
+    """What the parts of a running sandbox share: one mode, live or test, of its account.
+
+    `other` is the other mode. They have nothing in common, not even faults.
+    """
 
     store: Store
     base_url: str
     faults: Faults = field(default_factory=Faults)
     log: Log = field(default_factory=Log)
+    other: "Sandbox | None" = None
+
+    def __post_init__(self) -> None:
+        self.idempotency = Idempotency(self.store)
+        self.limits = RateLimits(self.store.livemode)
+
+    def mode_of(self, request: Request) -> "Sandbox":
+        """This mode or the other one, whichever the request's key belongs to."""
+        key = keys.key_of(request)
+        foreign = key is not None and key.livemode != self.store.livemode
+        return self.other if foreign and self.other else self
 
     def work(self, origin: Origin | None = None) -> Work:
         """A unit of work at the present time."""
@@ -114,7 +125,7 @@ async def _unrecognized(request: Request, error: HTTPException) -> Response:
         "list objects, remove the trailing slash. If you are trying to retrieve an object, make "
         "sure you passed a valid (non-empty) identifier in your code."
     )
-    sandbox: Sandbox = request.app.state.sandbox
+    sandbox = request.app.state.sandbox.mode_of(request)
     request_id = sandbox.store.ids.new("req_")
     sandbox.log.note(request, "unrecognized", 404, request_id)
     return respond(404, {"error": ApiError(404, message).error}, request_id)
@@ -122,42 +133,77 @@ async def _unrecognized(request: Request, error: HTTPException) -> Response:
 
 def _endpoint(sandbox: Sandbox, route: Route) -> Callable[[Request], Awaitable[Response]]:
     async def endpoint(request: Request) -> Response:
-        request_id = sandbox.store.ids.new("req_")
-        response = await _answer(sandbox, route, request, request_id)
-        sandbox.log.note(request, route.path, response.status_code, request_id)
+        world = sandbox.mode_of(request)
+        request_id = world.store.ids.new("req_")
+        try:
+            response = await _answer(world, route, request, request_id)
+        except ClientDisconnect:  # nobody waits for an answer, and nothing was done
+            response = Response(status_code=499)
+        world.log.note(request, route.path, response.status_code, request_id)
         return response
 
     return endpoint
 
 
 async def _answer(sandbox: Sandbox, route: Route, request: Request, request_id: str) -> Response:
-    fault = sandbox.faults.for_request(request.method, request.url.path)
-    if fault and fault.delay_seconds:
-        await asyncio.sleep(fault.delay_seconds)
-    if fault and fault.status and not fault.after:
-        return respond(fault.status, fault.error_body(), request_id)
+    """The answer, or what a fault makes of it."""
     try:
-        authenticate(request)
-        check_version(request)
-        raw = parse_form(await _encoded(request))
-        response = _idempotently(sandbox, route, request, raw, request_id)
+        with sandbox.idempotency.answering(idempotency.key_of(request)):
+            fault = sandbox.faults.for_request(request.method, request.url.path, request_id)
+            if fault and fault.delay_seconds:
+                await asyncio.sleep(fault.delay_seconds)
+            if fault and fault.replaces_answer and not fault.after:
+                return _in_place_of_an_answer(fault, request_id)
+            response = await _own_answer(sandbox, route, request, request_id)
+            if fault and fault.replaces_answer:
+                return _in_place_of_an_answer(fault, request_id)
+            return response
     except ApiError as error:
-        response = respond(error.status, {"error": error.error}, request_id)
+        return _refusal(sandbox, error, request_id)
+
+
+def _in_place_of_an_answer(fault: RequestFault, request_id: str) -> Response:
+    if fault.reset:
+        return ConnectionReset()
+    return respond(fault.status or 500, fault.error_body(), request_id)
+
+
+async def _own_answer(
+    sandbox: Sandbox, route: Route, request: Request, request_id: str
+) -> Response:
+    try:
+        keys.authorize(request, route, sandbox.store)
+        sandbox.limits.check(f"{route.method} {route.path}")
+        version = version_of(request)
+        raw = parse_form(await _encoded(request))
+        response = _idempotently(sandbox, route, request, raw, request_id, version)
+    except ApiError as error:
+        return _refusal(sandbox, error, request_id)
+    except ClientDisconnect:
+        raise
     except Exception:
         LOGGER.exception("%s %s failed", request.method, request.url.path)
         message = "An error occurred with our connection to Stripe: the sandbox failed."
-        response = respond(
-            500, {"error": ApiError(500, message, kind="api_error").error}, request_id
-        )
+        return _refusal(sandbox, ApiError(500, message, kind="api_error"), request_id)
     sandbox.store.new_deliveries()
-    if fault and fault.status and fault.after:
-        return respond(fault.status, fault.error_body(), request_id)
     return response
+
+
+def _refusal(sandbox: Sandbox, error: ApiError, request_id: str) -> Response:
+    """The answer to a call that is not done; it says so where only the mode is wrong."""
+    other = sandbox.other
+    if error.missing and other and other.store.load(error.missing):
+        mine, theirs = ("live", "test") if sandbox.store.livemode else ("test", "live")
+        error.error["message"] += (
+            f"; a similar object exists in {theirs} mode, but a {mine} mode key was used to make "
+            "this request."
+        )
+    return respond(error.status, {"error": error.error}, request_id, **error.headers)
 
 
 async def _encoded(request: Request) -> str:
     """The parameters as they came: the query of a GET or DELETE, the body of a POST."""
-    body = b""
+    body = bytearray()
     async for chunk in request.stream():
         body += chunk
         if len(body) > MAX_BODY:
@@ -176,147 +222,93 @@ async def _encoded(request: Request) -> str:
     return f"{query}&{text}" if query else text
 
 
-def authenticate(request: Request) -> None:
-    """Accepts a secret test key as Bearer token or as Basic user name; 401 otherwise."""
-    scheme, _, credentials = request.headers.get("authorization", "").partition(" ")
-    key = credentials.strip()
-    if scheme.lower() == "basic":
-        try:
-            key = base64.b64decode(key, validate=True).decode().partition(":")[0]
-        except (binascii.Error, UnicodeDecodeError):
-            key = ""
-    elif scheme.lower() != "bearer":
-        key = ""
-    if not key:
-        raise ApiError(
-            401,
-            "You did not provide an API key. You need to provide your API key in the "
-            "Authorization header, using Bearer auth (e.g. 'Authorization: Bearer YOUR_SECRET_KEY')"
-            ".",
-        )
-    if not KEY.match(key):
-        shown = f"{key[:8]}{'*' * 8}{key[-4:]}" if len(key) > 16 else "*" * len(key)
-        raise ApiError(401, f"Invalid API Key provided: {shown}")
-
-
-def check_version(request: Request) -> None:
-    """Refuses a `Stripe-Version` that is none; any real one is answered in the pinned shapes."""
-    version = request.headers.get("stripe-version")
-    if version is not None and not VERSION.match(version):
+def version_of(request: Request) -> str:
+    """The API version that is asked for; a 400 for what is none."""
+    version = request.headers.get("stripe-version", API_VERSION)
+    if not VERSION.match(version):
         raise ApiError(400, f"Invalid Stripe API version: {version}")
+    return version
 
 
 def _idempotently(
-    sandbox: Sandbox, route: Route, request: Request, raw: Json, request_id: str
+    sandbox: Sandbox, route: Route, request: Request, raw: Json, request_id: str, version: str
 ) -> Response:
     """Runs the call, or replays what was answered to the same idempotency key."""
-    key = request.headers.get("idempotency-key") if request.method == "POST" else None
-    if not key:
-        status, body = _run(sandbox, route, request, raw, Origin(request_id))
-        return respond(status, body, request_id)
-    if len(key) > LONGEST_IDEMPOTENCY_KEY:
-        raise ApiError(400, "Idempotency key is longer than 255 characters.")
-    parameters = orjson.dumps(raw, option=orjson.OPT_SORT_KEYS)
-    asked = f"{request.url.path} {hashlib.sha256(parameters).hexdigest()}"
-    db = sandbox.store.db
-    db.execute("DELETE FROM idempotency WHERE at < ?", (time.time() - IDEMPOTENCY_LIFETIME,))
-    known = db.execute(
-        "SELECT request, status, body, request_id FROM idempotency WHERE key = ?", (key,)
-    ).fetchone()
-    if known is None:
-        return _first_answer(sandbox, route, request, raw, request_id, key, asked)
-    if known[0] != asked:
-        raise ApiError(
-            400,
-            "Keys for idempotent requests can only be used with the same parameters they were "
-            f"first used with. Try using a key other than '{key}' if you meant to execute a "
-            "different request.",
-            kind="idempotency_error",
-        )
-    response = respond(known[1], known[2], request_id)
-    response.headers["Idempotent-Replayed"] = "true"
-    response.headers["Original-Request"] = known[3]
-    response.headers["Idempotency-Key"] = key
-    return response
-
-
-def _first_answer(
-    sandbox: Sandbox,
-    route: Route,
-    request: Request,
-    raw: Json,
-    request_id: str,
-    key: str,
-    asked: str,
-) -> Response:
-    """Runs the call and keeps its answer in the same transaction as its effects."""
+    call = Execution(sandbox, route, request, raw, version)
+    key = idempotency.key_of(request)
+    if key is None:
+        return respond(*call.run(Origin(request_id)), request_id, version=version)
+    asked = idempotency.asked_for(request, raw)
+    headers = {"Idempotency-Key": key}
+    if kept := sandbox.idempotency.answered(key, asked):
+        headers |= {"Original-Request": kept.request_id, "Idempotent-Replayed": "true"}
+        return respond(kept.status, kept.body, request_id, version=version, **headers)
 
     def keep(status: int, body: bytes) -> None:
-        sandbox.store.db.execute(
-            "INSERT INTO idempotency (key, request, status, body, request_id, at)"
-            " VALUES (?, ?, ?, ?, ?, ?)",
-            (key, asked, status, body, request_id, time.time()),
-        )
+        sandbox.idempotency.keep(key, Kept(asked, status, body, request_id))
 
-    status, body = _run(sandbox, route, request, raw, Origin(request_id, key), keep)
-    response = respond(status, body, request_id)
-    response.headers["Idempotency-Key"] = key
-    response.headers["Original-Request"] = request_id
-    return response
+    status, body = call.run(Origin(request_id, key), keep)
+    headers["Original-Request"] = request_id
+    return respond(status, body, request_id, version=version, **headers)
 
 
-def _run(
-    sandbox: Sandbox,
-    route: Route,
-    request: Request,
-    raw: Json,
-    origin: Origin,
-    keep: Callable[[int, bytes], None] | None = None,
-) -> tuple[int, bytes]:
-    """Runs the call in one transaction, committed before it is answered."""
-    checked = route.check(raw)
-    paths = checked.pop("expand", [])
-    work = sandbox.work(origin)
-    path = {name: str(value) for name, value in request.path_params.items()}
-    declined: ApiError | None = None
-    with sandbox.store.transaction():
-        try:
-            answer = route.handler(Call(work, checked, path))
-            status, body = 200, encode(work, answer, paths)
-        except ApiError as error:
-            if not error.keeps_changes:
-                raise
-            declined = error
-            status, body = error.status, orjson.dumps({"error": error.error})
-        work.flush()
-        if keep:
+@dataclass(frozen=True, slots=True)
+class Execution:
+    """A call whose request is in order: it runs in one transaction, committed before it answers."""
+
+    sandbox: Sandbox
+    route: Route
+    request: Request
+    raw: Json
+    version: str
+
+    def run(
+        self, origin: Origin, keep: Callable[[int, bytes], None] = lambda *_: None
+    ) -> tuple[int, bytes]:
+        """(status, body); `keep` is told them within the transaction."""
+        checked = self.route.check(self.raw)
+        paths = checked.pop("expand", [])
+        path = {name: str(value) for name, value in self.request.path_params.items()}
+        store, work = self.sandbox.store, self.sandbox.work(origin)
+        with store.transaction():
+            try:
+                answer = self.route.handler(Call(work, checked, path))
+                work.flush()
+                status, body = 200, encode(work, answer, paths, self.version)
+            except ApiError as error:
+                if not error.keeps_changes:
+                    raise
+                work.flush()
+                status, body = error.status, orjson.dumps({"error": error.error})
+            if store.livemode:
+                body = as_live(body.decode()).encode()
             keep(status, body)
-    if declined is None and route.path.startswith("/v1/webhook_endpoints"):
-        sandbox.store.endpoints_changed()
-    return status, body
+        if self.route.path.startswith("/v1/webhook_endpoints"):
+            store.endpoints_changed()
+        return status, body
 
 
-def encode(work: Work, answer: Answer, paths: list[str]) -> bytes:
-    """The answer as JSON; a page without expansion is joined from the stored texts."""
-    if not isinstance(answer, Page):
-        return orjson.dumps(expand(work, answer, paths))
-    if paths:
-        data = [orjson.loads(text) for text in answer.rows]
-        listed = {"object": "list", "data": data, "has_more": answer.has_more, "url": answer.url}
-        return orjson.dumps(expand(work, listed, paths))
-    more = "true" if answer.has_more else "false"
-    head = f'{{"object":"list","url":"{answer.url}","has_more":{more},"data":['
-    return f"{head}{','.join(answer.rows)}]}}".encode()
+def encode(work: Work, answer: Answer, paths: list[str], version: str) -> bytes:
+    """The answer as JSON; a page that needs nothing else is joined from the stored texts."""
+    if isinstance(answer, Page):
+        if not paths and not versions.is_old(version):
+            return answer.text().encode()
+        answer = orjson.loads(answer.text())
+    render = versions.rendering(work.store, version)
+    return orjson.dumps(expand(work, render(answer), paths, render))
 
 
-def respond(status: int, body: bytes | Json, request_id: str) -> Response:
+def respond(
+    status: int, body: bytes | Json, request_id: str, *, version: str = API_VERSION, **more: str
+) -> Response:
     """An answer with the headers that Stripe sends."""
     content = body if isinstance(body, bytes) else orjson.dumps(body)
     headers = {
         "Request-Id": request_id,
-        "Stripe-Version": API_VERSION,
+        "Stripe-Version": version,
         "Date": formatdate(usegmt=True),
+        **more,
     }
-    if status in (409, 429) or status >= 500:
+    if status == 409 or status >= 500:
         headers["Stripe-Should-Retry"] = "true"
     return Response(content, status, headers, media_type="application/json")

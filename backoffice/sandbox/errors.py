@@ -14,6 +14,8 @@ class ApiError(Exception):
     """
 
     keeps_changes = False
+    missing: str | None = None
+    """The id that names no object, for a `resource_missing`."""
 
     def __init__(
         self,
@@ -27,6 +29,7 @@ class ApiError(Exception):
     ) -> None:
         super().__init__(message)
         self.status = status
+        self.headers: dict[str, str] = {}
         self.error: Json = {"message": message, "type": kind}
         if code:
             self.error |= {"code": code, "doc_url": DOCS + code.replace("_", "-")}
@@ -68,4 +71,6 @@ NAMES = {
 def no_such(kind: str, id: str, param: str = "id", status: int = 404) -> ApiError:  # noqa: A002
     """A 404 for an unknown id in the path, or a 400 for one in a parameter."""
     name = NAMES.get(kind, kind)
-    return ApiError(status, f"No such {name}: '{id}'", code="resource_missing", param=param)
+    error = ApiError(status, f"No such {name}: '{id}'", code="resource_missing", param=param)
+    error.missing = id
+    return error

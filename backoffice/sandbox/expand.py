@@ -1,15 +1,24 @@
 """`expand[]`: ids replaced by their objects, and fields that are rendered only on request."""
 
+import inspect
 from collections.abc import Callable
-from typing import Any
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, TypeAlias
 
-from backoffice.sandbox.errors import invalid
+from stripe._object_classes import get_object_class
+
+from backoffice.sandbox import versions
+from backoffice.sandbox.errors import ApiError, invalid
 from backoffice.sandbox.shapes.base import listing
 from backoffice.sandbox.types import Json
 from backoffice.sandbox.work import Work
 
 MAX_LEVELS = 4
 LONGEST_EMBEDDED = 10
+
+Render: TypeAlias = Callable[[Any], Any]
+"""How an object is shown to a client of some API version."""
 
 
 def _children(kind: str, column: str, url: str) -> Callable[[Work, Json], Json]:
@@ -53,55 +62,82 @@ ON_REQUEST: dict[tuple[str, str], Callable[[Work, Json], Json | None]] = {
 }
 
 
-def expand(work: Work, answer: Json, paths: list[str]) -> Json:
+@cache
+def expandable(kind: str) -> frozenset[str]:
+    """The fields of a resource, nested ones too, that hold ids which can be expanded."""
+    names: set[str] = set()
+    pending: list[Any] = [get_object_class("V1", kind)]
+    while pending:
+        shape = pending.pop()
+        hints = inspect.get_annotations(shape)
+        names |= {name for name, hint in hints.items() if "ExpandableField" in str(hint)}
+        pending += [inner for inner in vars(shape).values() if inspect.isclass(inner)]
+    return versions.EXPANDABLE.get(kind, frozenset()) | names
+
+
+def expand(work: Work, answer: Json, paths: list[str], render: Render) -> Json:
     """`answer` with every one of `paths` expanded; the objects it came from stay as they are."""
     for path in paths:
         parts = path.split(".")
-        if len(parts) - (parts[0] == "data") > MAX_LEVELS:
+        if len(parts) > MAX_LEVELS:
             raise invalid(
                 f"You cannot expand more than {MAX_LEVELS} levels of a property. Property: {path}",
                 "expand",
             )
-        answer = _expanded(work, answer, parts, path)
+        answer = Expansion(work, path, render).within(answer, parts)
     return answer
 
 
-def _expanded(work: Work, node: Any, parts: list[str], path: str) -> Any:
-    """A copy of `node` in which `parts` are expanded."""
-    if not parts or node is None:
-        return node
-    if isinstance(node, list):
-        return [_expanded(work, entry, parts, path) for entry in node]
-    name, rest = parts[0], parts[1:]
-    if not isinstance(node, dict):
-        raise cannot_expand(path)
-    render = ON_REQUEST.get((node.get("object", ""), name))
-    if name not in node and render:
-        child: Any = render(work, node)
-    elif name in node:
-        child = node[name]
-    elif node.get("deleted"):
-        return node
-    else:
-        raise cannot_expand(path)
-    if isinstance(child, str):
-        child = _resolve(work, child, path)
-    elif not rest and child is not None and not isinstance(child, dict | list):
-        raise cannot_expand(path)
-    elif isinstance(child, list) and child and isinstance(child[0], str):
-        child = [_resolve(work, entry, path) for entry in child]
-    return {**node, name: _expanded(work, child, rest, path)}
+@dataclass(frozen=True, slots=True)
+class Expansion:
+    """One path of `expand[]` at work."""
 
+    work: Work
+    path: str
+    render: Render
 
-def _resolve(work: Work, id: str, path: str) -> Json:  # noqa: A002
-    found = work.stored(id)
-    if found is None:
-        raise cannot_expand(path)
-    if found.deleted:
-        return {"id": id, "object": found.value["object"], "deleted": True}
-    return found.value
+    def within(self, node: Any, parts: list[str], kind: str = "") -> Any:
+        """A copy of `node`, a part of a resource of `kind`, in which `parts` are expanded."""
+        if not parts or node is None:
+            return node
+        if isinstance(node, list):
+            return [self.within(entry, parts, kind) for entry in node]
+        if not isinstance(node, dict):
+            raise self.refusal()
+        name, rest = parts[0], parts[1:]
+        kind = node.get("object", kind)
+        render = ON_REQUEST.get((kind, name))
+        if name not in node and render:
+            child: Any = self.render(render(self.work, node))
+        elif name in node:
+            child = self._child(node[name], name, kind, last=not rest)
+        elif node.get("deleted"):
+            return node
+        else:
+            raise self.refusal(hint=kind in ("list", "search_result"))
+        return {**node, name: self.within(child, rest, kind)}
 
+    def _child(self, value: Any, name: str, kind: str, *, last: bool) -> Any:
+        """What stands in a field: the object itself where it holds an id."""
+        ids = value if isinstance(value, list) else [value]
+        if not any(isinstance(id_, str) for id_ in ids):
+            if name == "metadata" or (last and not isinstance(value, dict | list | None)):
+                raise self.refusal()
+            return value
+        if name not in expandable(kind):
+            raise self.refusal()
+        found = [self._resolve(id_) if isinstance(id_, str) else id_ for id_ in ids]
+        return found if isinstance(value, list) else found[0]
 
-def cannot_expand(path: str) -> Exception:
-    """The error for a path that has nothing to expand."""
-    return invalid(f"This property cannot be expanded ({path}).", "expand")
+    def _resolve(self, id_: str) -> Any:
+        found = self.work.stored(id_)
+        if found is None:
+            raise self.refusal()
+        if found.deleted:
+            return {"id": id_, "object": found.value["object"], "deleted": True}
+        return self.render(found.value)
+
+    def refusal(self, *, hint: bool = False) -> ApiError:
+        """The error for a path that has nothing to expand."""
+        more = f" You may want to try expanding 'data.{self.path}' instead." if hint else ""
+        return invalid(f"This property cannot be expanded ({self.path}).{more}", "expand")

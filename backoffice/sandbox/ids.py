@@ -10,10 +10,14 @@ ATTEMPTED = {"pi_", "ch_", "re_"}
 
 
 class Ids:
-    """Makes ids; with a seeded generator the same ones in the same order."""
+    """Makes ids; with a seeded generator the same ones in the same order.
 
-    def __init__(self, rng: random.Random | None = None) -> None:
+    Where an id names its mode, it is `test` unless `livemode`.
+    """
+
+    def __init__(self, rng: random.Random | None = None, *, livemode: bool = False) -> None:
         self._rng = rng or secrets.SystemRandom()
+        self._livemode = livemode
 
     def new(self, prefix: str) -> str:
         """A new id that starts with `prefix`, such as `sub_`."""
@@ -21,4 +25,6 @@ class Ids:
         if length is None:
             prefix += "3" if prefix in ATTEMPTED else "1"
             length = 23
+        if self._livemode:
+            prefix = prefix.replace("_test_", "_live_")
         return prefix + "".join(self._rng.choices(ALPHABET, k=length))

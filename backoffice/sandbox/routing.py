@@ -17,6 +17,12 @@ class Page:
     has_more: bool
     url: str
 
+    def text(self) -> str:
+        """The list object as JSON."""
+        more = "true" if self.has_more else "false"
+        head = f'{{"object":"list","url":"{self.url}","has_more":{more},"data":['
+        return f"{head}{','.join(self.rows)}]}}"
+
 
 @dataclass(frozen=True, slots=True)
 class Call:

@@ -10,6 +10,7 @@ from typing import Any, Self, TypeAlias
 
 import orjson
 
+from backoffice.sandbox.due import next_due
 from backoffice.sandbox.ids import Ids
 from backoffice.sandbox.types import Json
 
@@ -17,8 +18,15 @@ SCHEMA = """
 CREATE TABLE IF NOT EXISTS objects (
     seq INTEGER PRIMARY KEY, id TEXT NOT NULL, kind TEXT NOT NULL, created INTEGER NOT NULL,
     json TEXT NOT NULL, status TEXT, type TEXT, customer TEXT, subscription TEXT, invoice TEXT,
-    payment_intent TEXT, charge TEXT, email TEXT, parent TEXT, deleted INTEGER NOT NULL DEFAULT 0);
+    payment_intent TEXT, charge TEXT, email TEXT, parent TEXT, deleted INTEGER NOT NULL DEFAULT 0,
+    due INTEGER, clock TEXT);
 CREATE TABLE IF NOT EXISTS secrets (endpoint TEXT PRIMARY KEY, secret TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS rolled_secrets (
+    endpoint TEXT NOT NULL, secret TEXT NOT NULL, expires REAL NOT NULL);
+CREATE TABLE IF NOT EXISTS failing (
+    endpoint TEXT PRIMARY KEY, since REAL NOT NULL, failures INTEGER NOT NULL);
+CREATE TABLE IF NOT EXISTS emails (
+    id INTEGER PRIMARY KEY, at REAL NOT NULL, subject TEXT NOT NULL, text TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS outbox (
     id INTEGER PRIMARY KEY, event TEXT NOT NULL, endpoint TEXT NOT NULL, state TEXT NOT NULL,
     attempts INTEGER NOT NULL DEFAULT 0, due REAL NOT NULL, UNIQUE (event, endpoint));
@@ -28,6 +36,7 @@ CREATE TABLE IF NOT EXISTS deliveries (
 CREATE TABLE IF NOT EXISTS idempotency (
     key TEXT PRIMARY KEY, request TEXT NOT NULL, status INTEGER NOT NULL, body BLOB NOT NULL,
     request_id TEXT NOT NULL, at REAL NOT NULL);
+CREATE TABLE IF NOT EXISTS keys (key TEXT PRIMARY KEY, permissions TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value TEXT NOT NULL);
 """
 LINKS = ("subscription", "invoice", "payment_intent", "charge", "email", "parent")
@@ -46,19 +55,23 @@ INDEXES = [
         for name in LINKS
     ),
     "CREATE INDEX IF NOT EXISTS object_deleted ON objects (kind) WHERE deleted",
+    "CREATE INDEX IF NOT EXISTS object_due ON objects (clock, due, seq) WHERE due IS NOT NULL",
+    "CREATE INDEX IF NOT EXISTS object_clock ON objects (clock, kind) WHERE clock IS NOT NULL",
+    "CREATE INDEX IF NOT EXISTS idempotency_at ON idempotency (at)",
     "CREATE INDEX IF NOT EXISTS outbox_due ON outbox (due) WHERE state = 'pending'",
 ]
 COLUMNS = (
     "seq, id, kind, created, json, status, type, customer, subscription, invoice,"
-    " payment_intent, charge, email, parent, deleted"
+    " payment_intent, charge, email, parent, deleted, due, clock"
 )
-INSERT = f"INSERT INTO objects ({COLUMNS}) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"  # noqa: S608
+INSERT = f"INSERT INTO objects ({COLUMNS}) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"  # noqa: S608
 UPSERT = (
     f"{INSERT}"
     " ON CONFLICT (seq) DO UPDATE SET json = excluded.json, status = excluded.status,"
     " customer = excluded.customer, subscription = excluded.subscription,"
     " invoice = excluded.invoice, payment_intent = excluded.payment_intent,"
-    " charge = excluded.charge, email = excluded.email, deleted = excluded.deleted"
+    " charge = excluded.charge, email = excluded.email, deleted = excluded.deleted,"
+    " due = excluded.due"
 )
 
 
@@ -72,8 +85,8 @@ class Endpoint:
 
     id: str
     url: str
-    secret: str
     enabled_events: frozenset[str]
+    api_version: str | None = None
 
     def wants(self, kind: str) -> bool:
         """Whether an event of type `kind` goes to this endpoint."""
@@ -81,16 +94,20 @@ class Endpoint:
 
 
 class Store:
-    """The file with everything that survives a restart.
+    """The file with everything of one mode that survives a restart.
 
     One connection, used from one thread. WAL with `synchronous=NORMAL`: what is committed
     survives SIGKILL.
     """
 
-    def __init__(self, path: Path) -> None:
+    livemode = False
+
+    def __init__(self, path: Path, *, livemode: bool = False) -> None:
         self._open(path, journal="WAL", synchronous="NORMAL")
+        self._upgrade()
         self.create_indexes()
-        self.ids = Ids()
+        self.livemode = livemode
+        self.ids = Ids(livemode=livemode)
         self.new_deliveries: Callable[[], None] = lambda: None
         self._seq = self.db.execute("SELECT coalesce(max(seq), 0) FROM objects").fetchone()[0]
         self._endpoints: list[Endpoint] | None = None
@@ -102,6 +119,17 @@ class Store:
         self.db.execute(f"PRAGMA synchronous = {synchronous}")
         self.db.execute("PRAGMA cache_size = -65536")
         self.db.executescript(SCHEMA)
+
+    def _upgrade(self) -> None:
+        """Adds what a file of an earlier version lacks: the columns of `row_of` for time."""
+        if "due" in {column[1] for column in self.rows("PRAGMA table_info(objects)")}:
+            return
+        with self.transaction():
+            self.db.execute("ALTER TABLE objects ADD COLUMN due INTEGER")
+            self.db.execute("ALTER TABLE objects ADD COLUMN clock TEXT")
+            for seq, text in self.db.execute("SELECT seq, json FROM objects WHERE NOT deleted"):
+                if coming := next_due(orjson.loads(text), int(time.time())):
+                    self.db.execute("UPDATE objects SET due = ? WHERE seq = ?", (coming[0], seq))
 
     @classmethod
     @contextmanager
@@ -156,6 +184,8 @@ class Store:
 
     def save(self, rows: Iterable[Row]) -> None:
         """Writes rows made by `row_of`."""
+        if self.livemode:
+            rows = ((*row[:4], as_live(row[4]), *row[5:]) for row in rows)
         self.db.executemany(UPSERT, rows)
 
     def load_rows(self, rows: Iterable[Row]) -> None:
@@ -166,6 +196,18 @@ class Store:
     def rows(self, sql: str, values: Iterable[Any] = ()) -> list[tuple[Any, ...]]:
         """All rows of a query."""
         return self.db.execute(sql, tuple(values)).fetchall()
+
+    def next_due(self, until: int, clock: str | None = None) -> tuple[str, int] | None:
+        """(id, time) of what is due first, no later than `until`: of a test clock, or of none."""
+        rows = self.rows(
+            "SELECT id, due FROM objects WHERE clock IS ? AND due <= ? ORDER BY due, seq LIMIT 1",
+            [clock, until],
+        )
+        return rows[0] if rows else None
+
+    def nothing_due(self, id: str) -> None:  # noqa: A002
+        """Nothing happens to the object `id` by itself any more, until it is changed."""
+        self.db.execute("UPDATE objects SET due = NULL WHERE id = ?", (id,))
 
     def counts(self) -> dict[str, int]:
         """How many objects there are of each kind, without deleted ones."""
@@ -182,12 +224,17 @@ class Store:
         """The enabled webhook endpoints."""
         if self._endpoints is None:
             found = self.rows(
-                "SELECT json, secret FROM objects JOIN secrets ON endpoint = id"
+                "SELECT json FROM objects"
                 " WHERE kind = 'webhook_endpoint' AND status = 'enabled' AND NOT deleted"
             )
             self._endpoints = [
-                Endpoint(made["id"], made["url"], secret, frozenset(made["enabled_events"]))
-                for made, secret in ((orjson.loads(text), secret) for text, secret in found)
+                Endpoint(
+                    made["id"],
+                    made["url"],
+                    frozenset(made["enabled_events"]),
+                    made["api_version"],
+                )
+                for made in (orjson.loads(text) for (text,) in found)
             ]
         return self._endpoints
 
@@ -195,18 +242,61 @@ class Store:
         """Forgets the cached endpoints."""
         self._endpoints = None
 
-    def enqueue(self, event: str, endpoint: str, *, state: str = "pending") -> None:
+    def enqueue(self, event: str, endpoint: str) -> None:
         """Plans the delivery of `event` to `endpoint`, now."""
         self.db.execute(
-            "INSERT INTO outbox (event, endpoint, state, due) VALUES (?, ?, ?, ?)"
+            "INSERT INTO outbox (event, endpoint, state, due) VALUES (?, ?, 'pending', ?)"
             " ON CONFLICT (event, endpoint) DO UPDATE SET state = excluded.state,"
             " due = excluded.due, attempts = 0",
-            (event, endpoint, state, time.time()),
+            (event, endpoint, time.time()),
         )
 
+    def count_undelivered(self, event: str) -> int:
+        """To how many endpoints the event is still to be delivered, or never was."""
+        counted = self.rows(
+            "SELECT count(*) FROM outbox WHERE event = ? AND state <> 'succeeded'", [event]
+        )
+        return int(counted[0][0])
 
-def row_of(seq: int, made: Json, parent: str | None, deleted: bool) -> Row:
-    """The row of an object: its JSON and the columns that lists filter by."""
+    def secrets(self, endpoint: str, now: float) -> list[str]:
+        """What the endpoint's deliveries are signed with: its secret, and unexpired older ones."""
+        found = self.rows(
+            "SELECT secret FROM secrets WHERE endpoint = ? UNION ALL"
+            " SELECT secret FROM rolled_secrets WHERE endpoint = ? AND expires > ?",
+            [endpoint, endpoint, now],
+        )
+        return [secret for (secret,) in found]
+
+    def roll_secret(self, endpoint: str, secret: str, expires: float) -> None:
+        """Gives the endpoint a new secret; the one that it had is good until `expires`."""
+        self.db.execute(
+            "INSERT INTO rolled_secrets SELECT endpoint, secret, ? FROM secrets WHERE endpoint = ?",
+            (expires, endpoint),
+        )
+        self.db.execute("UPDATE secrets SET secret = ? WHERE endpoint = ?", (secret, endpoint))
+
+
+def as_live(text: str) -> str:
+    """The JSON of objects, which are made as those of test mode, as live mode shows them."""
+    return text.replace('"livemode":false', '"livemode":true')
+
+
+def row_of(
+    seq: int,
+    made: Json,
+    parent: str | None,
+    deleted: bool,
+    *,
+    since: int,
+    clock: str | None = None,
+) -> Row:
+    """The row of an object: its JSON, the columns that lists filter by, and when it is due.
+
+    `since` is the time at which it is written. `clock` is the test clock that it belongs to; a
+    row that exists keeps its own.
+    """
+    coming = None if deleted else next_due(made, since)
+    time_of = (coming[0] if coming else None, clock)
     kind = made["object"]
     get = made.get
     subscription = get("subscription")
@@ -234,6 +324,7 @@ def row_of(seq: int, made: Json, parent: str | None, deleted: bool) -> Row:
             None,
             parent,
             deleted,
+            *time_of,
         )
     elif kind == "event":
         status = "delivered" if made["pending_webhooks"] == 0 else "pending"
@@ -253,4 +344,5 @@ def row_of(seq: int, made: Json, parent: str | None, deleted: bool) -> Row:
         email,
         parent or get("product") or get("source"),
         deleted,
+        *time_of,
     )
