@@ -7,16 +7,18 @@ import socket
 import sqlite3
 import sys
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
 import uvicorn
 from starlette.applications import Starlette
 
-from backoffice.sandbox.app import Sandbox, create_app
+from backoffice.sandbox.app import Sandbox, by_mode, create_app
+from backoffice.sandbox.connections import Protocol
 from backoffice.sandbox.control import control_routes
-from backoffice.sandbox.delivery import Delivery
+from backoffice.sandbox.delivery import RETRY_SCHEDULES, Delivery, Terms
+from backoffice.sandbox.pages import page_routes
 from backoffice.sandbox.store import Store
 from backoffice.sandbox.world import build_world
 
@@ -44,10 +46,14 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
         type=_schedule,
         default=_schedule(RETRY_SCHEDULE),
         metavar="SECONDS,...",
-        help=f"pauses before a delivery is tried again ({RETRY_SCHEDULE})",
+        help="pauses before a delivery is tried again, or Stripe's own: live (over 3 days),"
+        f" test (3 times over 4 hours) ({RETRY_SCHEDULE})",
     )
     parser.add_argument(
         "--delivery-timeout", type=float, default=10.0, help="seconds a webhook may take"
+    )
+    parser.add_argument(
+        "--rate-limits", action="store_true", help="answer 429 above Stripe's own rates"
     )
     return parser.parse_args(argv)
 
@@ -66,7 +72,9 @@ def _count(text: str) -> int:
     return number
 
 
-def _schedule(text: str) -> list[float]:
+def _schedule(text: str) -> Sequence[float]:
+    if text in RETRY_SCHEDULES:
+        return RETRY_SCHEDULES[text]
     try:
         seconds = [float(part) for part in text.split(",") if part.strip()]
     except ValueError:
@@ -111,22 +119,32 @@ def main(argv: list[str] | None = None) -> int:
         build_world(options.data, options.customers, options.seed, now=base, base_url=base_url)
     try:
         store = Store(options.data)
+        live_store = Store(options.data.with_name(f"{options.data.name}.live"), livemode=True)
     except sqlite3.DatabaseError as error:
         print(f"cannot use {options.data}: {error}", file=sys.stderr)  # noqa: T201
         return 1
-    sandbox = Sandbox(store, base_url)
-    delivery = Delivery(store, options.retry_schedule, options.delivery_timeout)
+    sandbox, live = Sandbox(store, base_url), Sandbox(live_store, base_url)
+    sandbox.other, live.other = live, sandbox
+    for mode in (sandbox, live):
+        mode.limits.switch(on=options.rate_limits)
+    terms = Terms(options.retry_schedule, options.delivery_timeout)
+    delivery = Delivery(store, sandbox.faults, terms)
+    live_delivery = Delivery(live_store, live.faults, terms)
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
-        task = asyncio.create_task(delivery.run())
+        running = (delivery, live_delivery, sandbox.clockwork, live.clockwork)
+        tasks = [asyncio.create_task(one.run()) for one in running]
         yield
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
-    app = create_app(sandbox, control_routes(sandbox, delivery), lifespan)
+    control = by_mode(control_routes(sandbox, delivery), control_routes(live, live_delivery))
+    app = create_app(sandbox, control, lifespan)
     config = uvicorn.Config(
         app,
+        http=Protocol,
         log_level="warning",
         access_log=False,
         date_header=False,
@@ -135,6 +153,7 @@ def main(argv: list[str] | None = None) -> int:
     )
     Server(config).run(sockets=[listener])
     store.close()
+    live_store.close()
     return 0
 
 

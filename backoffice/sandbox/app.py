@@ -5,7 +5,7 @@ import logging
 import re
 import time
 from collections import Counter, deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from email.utils import formatdate
 
@@ -17,12 +17,14 @@ from starlette.responses import Response
 from starlette.routing import Route as HttpRoute
 
 from backoffice.sandbox import API_VERSION, idempotency, keys, resources, versions
+from backoffice.sandbox.clockwork import Clockwork
 from backoffice.sandbox.connections import ConnectionReset
 from backoffice.sandbox.errors import ApiError
 from backoffice.sandbox.expand import expand
 from backoffice.sandbox.faults import Faults, RequestFault
 from backoffice.sandbox.forms import parse_form
 from backoffice.sandbox.idempotency import Idempotency, Kept
+from backoffice.sandbox.lifecycle import clocks
 from backoffice.sandbox.limits import RateLimits
 from backoffice.sandbox.routing import ROUTES, Answer, Call, Page, Route
 from backoffice.sandbox.store import Store, as_live
@@ -80,6 +82,7 @@ class Sandbox:
     def __post_init__(self) -> None:
         self.idempotency = Idempotency(self.store)
         self.limits = RateLimits(self.store.livemode)
+        self.clockwork = Clockwork(self.store, self._work_at)
 
     def mode_of(self, request: Request) -> "Sandbox":
         """This mode or the other one, whichever the request's key belongs to."""
@@ -87,11 +90,25 @@ class Sandbox:
         foreign = key is not None and key.livemode != self.store.livemode
         return self.other if foreign and self.other else self
 
-    def work(self, origin: Origin | None = None) -> Work:
-        """A unit of work at the present time."""
-        return Work(
-            self.store, int(time.time()), self.base_url, origin or Origin(), faults=self.faults
-        )
+    def work(
+        self, origin: Origin | None = None, about: Iterable[object] = (), *, changes: bool = True
+    ) -> Work:
+        """A unit of work at the present time.
+
+        `about` are ids that a request names: where they belong to a test clock, its time is the
+        present. Stripe's error where that clock advances and the request makes `changes`.
+        """
+        work = self._work_at(self.clockwork.now())
+        work.origin = origin or Origin()
+        if found := self.store.clock_of([name for name in about if isinstance(name, str)]):
+            clock = work.find(clocks.KIND, found)
+            if changes:
+                clocks.expect_still(clock)
+            work.enter(clock)
+        return work
+
+    def _work_at(self, now: int) -> Work:
+        return Work(self.store, now, self.base_url, faults=self.faults)
 
 
 def create_app(
@@ -110,6 +127,19 @@ def create_app(
     app.router.redirect_slashes = False
     app.state.sandbox = sandbox
     return app
+
+
+def by_mode(test: list[HttpRoute], live: list[HttpRoute]) -> list[HttpRoute]:
+    """The same routes of both modes as one list: `?mode=live` leads to those of `live`."""
+    return [_either(*pair) for pair in zip(test, live, strict=True)]
+
+
+def _either(test: HttpRoute, live: HttpRoute) -> HttpRoute:
+    async def endpoint(request: Request) -> Response:
+        chosen = live if request.query_params.get("mode") == "live" else test
+        return await chosen.endpoint(request)  # type: ignore[no-any-return]
+
+    return HttpRoute(test.path, endpoint, methods=sorted(test.methods or ()))
 
 
 def _specific_first(routes: list[Route]) -> list[Route]:
@@ -186,6 +216,7 @@ async def _own_answer(
         message = "An error occurred with our connection to Stripe: the sandbox failed."
         return _refusal(sandbox, ApiError(500, message, kind="api_error"), request_id)
     sandbox.store.new_deliveries()
+    response.headers["Date"] = formatdate(sandbox.clockwork.now(), usegmt=True)
     return response
 
 
@@ -201,13 +232,19 @@ def _refusal(sandbox: Sandbox, error: ApiError, request_id: str) -> Response:
     return respond(error.status, {"error": error.error}, request_id, **error.headers)
 
 
-async def _encoded(request: Request) -> str:
-    """The parameters as they came: the query of a GET or DELETE, the body of a POST."""
+async def body_of(request: Request) -> bytes:
+    """The body of a request; a 413 where it is too large."""
     body = bytearray()
     async for chunk in request.stream():
         body += chunk
         if len(body) > MAX_BODY:
             raise ApiError(413, "Request body is too large.")
+    return bytes(body)
+
+
+async def _encoded(request: Request) -> str:
+    """The parameters as they came: the query of a GET or DELETE, the body of a POST."""
+    body = await body_of(request)
     if not body:
         return request.url.query
     content_type = request.headers.get("content-type", "application/x-www-form-urlencoded")
@@ -269,7 +306,9 @@ class Execution:
         checked = self.route.check(self.raw)
         paths = checked.pop("expand", [])
         path = {name: str(value) for name, value in self.request.path_params.items()}
-        store, work = self.sandbox.store, self.sandbox.work(origin)
+        store = self.sandbox.store
+        about = [*path.values(), *checked.values()]
+        work = self.sandbox.work(origin, about, changes=self.route.method != "GET")
         with store.transaction():
             try:
                 answer = self.route.handler(Call(work, checked, path))

@@ -65,6 +65,7 @@ NAMES = {
     "webhook_endpoint": "webhook endpoint",
     "invoice_payment": "invoice payment",
     "setup_intent": "setupintent",
+    "test_helpers.test_clock": "test clock",
 }
 
 

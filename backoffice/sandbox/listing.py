@@ -35,6 +35,10 @@ class Filters:
             if (value := params.get(name)) is not None:
                 self.add(f"json_extract(json, '$.{name}') = ?", value)
 
+    def of_clock(self, params: Json) -> None:
+        """What belongs to the test clock that was named; without one, what belongs to none."""
+        self.add("clock IS ?", params.get("test_clock"))
+
     def compare(self, params: Json, name: str, expression: str | None = None) -> None:
         """A time, or a range `{gt, gte, lt, lte}`."""
         wanted = params.get(name)

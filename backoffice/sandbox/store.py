@@ -2,7 +2,7 @@
 
 import sqlite3
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -204,6 +204,15 @@ class Store:
             [clock, until],
         )
         return rows[0] if rows else None
+
+    def clock_of(self, ids: Sequence[str]) -> str | None:
+        """The test clock that one of the objects `ids` belongs to."""
+        marks = ", ".join("?" * len(ids))
+        rows = self.rows(
+            f"SELECT clock FROM objects WHERE id IN ({marks}) AND clock IS NOT NULL LIMIT 1",  # noqa: S608
+            ids,
+        )
+        return rows[0][0] if rows else None
 
     def nothing_due(self, id: str) -> None:  # noqa: A002
         """Nothing happens to the object `id` by itself any more, until it is changed."""

@@ -31,15 +31,15 @@ class Stored:
 
 
 class EventFaults:
-    """What a fault does to events of a type: not made at all, or made and never delivered."""
+    """What faults do to an event of a type: it is not made at all, or made at a wrong time."""
 
-    def omits(self, kind: str) -> bool:
-        """Whether the event is never made."""
+    def omits(self, kind: str, subject: str | None) -> bool:
+        """Whether the event about the object `subject` is never made."""
         return False
 
-    def drops(self, kind: str) -> bool:
-        """Whether the event's deliveries fail without being tried."""
-        return False
+    def skew(self, kind: str, event: str) -> int:
+        """Seconds by which the event's `created` is off."""
+        return 0
 
 
 NO_FAULTS = EventFaults()
@@ -51,6 +51,9 @@ class Work:
 
     A nested value of an object is replaced, never changed in place: `change` compares old and new
     top-level values to know the event's `previous_attributes`.
+
+    `now` is the time at which its objects live: that of the test clock `clock`, if they have one.
+    Events are made at the sandbox's own time, `events_at`, where that is another.
     """
 
     store: Store
@@ -59,10 +62,24 @@ class Work:
     origin: Origin = Origin()
     faults: EventFaults = NO_FAULTS
     events_since: int = 0
+    clock: str | None = None
+    events_at: int | None = None
     made_events: list[str] = field(default_factory=list)
     _objects: dict[str, Stored] = field(default_factory=dict)
     _dirty: dict[str, Stored] = field(default_factory=dict)
-    _queued: list[tuple[str, str, str]] = field(default_factory=list)
+    _queued: list[tuple[str, str]] = field(default_factory=list)
+    _passed: str | None = None
+
+    def enter(self, clock: Json) -> None:
+        """From now on this unit of work is about objects of a test clock."""
+        if self.events_at is None:
+            self.events_at = self.now
+        self.clock, self.now = clock["id"], clock["frozen_time"]
+
+    def passed(self, subject: Json) -> None:
+        """Notes that what was due for `subject` at this time has happened."""
+        self._passed = subject["id"]
+        self._dirty[subject["id"]] = self._objects[subject["id"]]
 
     def new_id(self, prefix: str) -> str:
         """A new id that starts with `prefix`."""
@@ -119,25 +136,24 @@ class Work:
 
     def emit(self, kind: str, subject: Json, previous: Json | None = None) -> None:
         """Makes an event of type `kind` with a snapshot of `subject`, and plans its delivery."""
-        if self.now < self.events_since or self.faults.omits(kind):
+        if self.now < self.events_since or self.faults.omits(kind, subject.get("id")):
             return
         endpoints = [endpoint for endpoint in self.store.endpoints() if endpoint.wants(kind)]
         data = {"object": dict(subject)}
         if previous is not None:
             data["previous_attributes"] = previous
+        id_ = self.new_id("evt_")
         made = shapes.event(
-            self.new_id("evt_"),
-            self.now,
+            id_,
+            (self.events_at or self.now) + self.faults.skew(kind, id_),
             kind,
             data,
             request={"id": self.origin.id, "idempotency_key": self.origin.idempotency_key},
             pending_webhooks=len(endpoints),
         )
         self.add(made)
-        self.made_events.append(made["id"])
-        if endpoints:
-            state = "failed" if self.faults.drops(kind) else "pending"
-            self._queued += [(made["id"], endpoint.id, state) for endpoint in endpoints]
+        self.made_events.append(id_)
+        self._queued += [(id_, endpoint.id) for endpoint in endpoints]
 
     def made(self, kind: str) -> list[Json]:
         """The objects of `kind` that this unit of work made."""
@@ -169,11 +185,19 @@ class Work:
     def flush(self) -> None:
         """Writes what changed; the caller holds the transaction."""
         self.store.save(
-            row_of(kept.seq, kept.value, kept.parent, kept.deleted) for kept in self._dirty.values()
+            row_of(
+                kept.seq,
+                kept.value,
+                kept.parent,
+                kept.deleted,
+                since=self.now + (id_ == self._passed),
+                clock=self.clock,
+            )
+            for id_, kept in self._dirty.items()
         )
         self._dirty.clear()
-        for event, endpoint, state in self._queued:
-            self.store.enqueue(event, endpoint, state=state)
+        for event, endpoint in self._queued:
+            self.store.enqueue(event, endpoint)
         self._queued.clear()
 
 

@@ -5,6 +5,7 @@ Source: https://docs.stripe.com/testing
 """
 
 from dataclasses import dataclass
+from hashlib import sha256
 
 from backoffice.sandbox import shapes
 from backoffice.sandbox.errors import no_such
@@ -73,6 +74,16 @@ DECLINES = {
     "0127": CVC,
     "0119": PROCESSING,
 }
+# IBANs whose debits are decided at once, and whether they succeed; other debits take days.
+PROMPT_DEBITS = {
+    "AT611904300234573201": True,
+    "AT861904300235473202": False,
+    "DE89370400440532013000": True,
+    "DE62370400440532013001": False,
+    "IT60X0542811101000000123456": False,  # what the official CLI lets fail
+}
+# American bank accounts whose debits fail once the bank answers.
+FAILING_ACCOUNTS = {"1113", "1116", "2227"}
 DISPUTES = {"0259": "fraudulent", "2685": "product_not_received", "1976": "fraudulent"}
 INQUIRY = "1976"
 REFUND_FAILS = "5126"
@@ -148,16 +159,34 @@ def bank_account(digits: str) -> Json:
     }
 
 
-def sepa_account(digits: str) -> Json:
-    """A European bank account as a payment method shows it; its debits take days."""
+def sepa_account(iban: str) -> Json:
+    """The European bank account `iban` as a payment method shows it."""
     return {
-        "bank_code": "37040044",
+        "bank_code": iban[4:12],
         "branch_code": "",
-        "country": "DE",
-        "fingerprint": f"SandboxSepa{digits}",
+        "country": iban[:2],
+        "fingerprint": _fingerprint(iban),
         "generated_from": {"charge": None, "setup_attempt": None},
-        "last4": digits,
+        "last4": iban[-4:],
     }
+
+
+def _fingerprint(iban: str) -> str:
+    return sha256(iban.encode()).hexdigest()[:16]
+
+
+OUTCOMES = {_fingerprint(iban): succeeds for iban, succeeds in PROMPT_DEBITS.items()}
+
+
+def prompt_outcome(method: Json) -> bool | None:
+    """Whether a debit of this bank account succeeds; None if that takes days to know."""
+    return OUTCOMES.get(method[method["type"]].get("fingerprint") or "")
+
+
+def debit_succeeds(method: Json) -> bool:
+    """What the bank says in the end to a debit of this account."""
+    outcome = prompt_outcome(method)
+    return last4(method) not in FAILING_ACCOUNTS if outcome is None else outcome
 
 
 def charge_details(method: Json, amount: int) -> Json:

@@ -1,6 +1,7 @@
 """Changes of a running subscription, and the prorations that they make."""
 
 from backoffice.sandbox import shapes
+from backoffice.sandbox.due import TRIAL_NOTICE
 from backoffice.sandbox.lifecycle import invoicing, subscribing
 from backoffice.sandbox.shapes.invoicing import line_pricing
 from backoffice.sandbox.types import Json
@@ -62,6 +63,7 @@ def _proration(work: Work, subscription: Json, item: Json, sign: int) -> Json:
             amount=each * item["quantity"],
             currency=price["currency"],
             customer=subscription["customer"],
+            test_clock=subscription["test_clock"],
             description=f"{wording} {item['quantity']} × {name}",
             discountable=False,
             parent={"subscription_details": details, "type": "subscription_details"},
@@ -102,7 +104,7 @@ def change_trial(work: Work, subscription: Json, end: int | str) -> None:
             trial_end=int(end),
             trial_start=subscription["trial_start"] or work.now,
         )
-        if int(end) - work.now <= subscribing.TRIAL_NOTICE:
+        if int(end) - work.now < TRIAL_NOTICE:
             subscribing.announce_trial_end(work, subscription)
         return
     if subscription["status"] != "trialing":

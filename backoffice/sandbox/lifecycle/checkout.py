@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from backoffice.sandbox import shapes
-from backoffice.sandbox.lifecycle import cards, payments, people, subscribing
+from backoffice.sandbox.lifecycle import cards, payments, people, setups, subscribing
 from backoffice.sandbox.lifecycle.cards import Decline
 from backoffice.sandbox.lifecycle.subscribing import Ordered
 from backoffice.sandbox.types import Json
@@ -98,6 +98,8 @@ def complete(
         url=None,
     )
     work.emit("checkout.session.completed", session)
+    if intent := work.get("payment_intent", session["payment_intent"]):
+        payments.finish_capture(work, intent)
     return True
 
 
@@ -162,19 +164,9 @@ def _subscribe(work: Work, purchase: Purchase) -> bool:
 
 def _set_up(work: Work, purchase: Purchase) -> bool:
     session, customer, method = purchase.session, purchase.customer, purchase.method
-    intent = work.add(
-        shapes.setup_intent(
-            work.new_id("seti_"),
-            work.now,
-            customer=customer["id"] if customer else None,
-            payment_method=method["id"],
-            status="succeeded",
-        )
-    )
-    work.emit("setup_intent.created", intent)
-    if customer:
-        people.attach(work, method, customer)
-    work.emit("setup_intent.succeeded", intent)
+    intent = setups.create_intent(work, customer=customer["id"] if customer else None)
+    if not setups.confirm(work, intent, method):
+        return False
     work.change(session, setup_intent=intent["id"])
     return True
 
@@ -183,6 +175,11 @@ def settle(work: Work, session: Json, *, succeed: bool) -> None:
     """The outcome of a payment that was still on its way when the session was completed."""
     intent = work.find("payment_intent", session["payment_intent"])
     payments.settle(work, intent, succeed=succeed)
+    answer(work, session, succeed=succeed)
+
+
+def answer(work: Work, session: Json, *, succeed: bool) -> None:
+    """Tells of the outcome of a payment that was on its way."""
     if succeed:
         work.change(session, payment_status="paid")
         work.emit("checkout.session.async_payment_succeeded", session)

@@ -11,7 +11,8 @@ from backoffice.sandbox.work import Work
 
 DAY = 86400
 FINALIZED_AFTER = 3600
-RETRY_AFTER = 3 * DAY
+RETRIES = (3 * DAY, 5 * DAY, 7 * DAY)
+"""How long after each failed attempt an automatic payment is tried again."""
 LONGEST_EMBEDDED = 10
 
 
@@ -32,6 +33,7 @@ def draft(
         customer_phone=customer["phone"],
         customer_shipping=customer["shipping"],
         customer_tax_exempt=customer["tax_exempt"],
+        test_clock=customer["test_clock"],
         **given,
     )
     if subscription:
@@ -41,6 +43,7 @@ def draft(
             "subscription_details": details,
             "type": "subscription_details",
         }
+    if invoice["auto_advance"]:
         invoice["automatically_finalizes_at"] = work.now + FINALIZED_AFTER
     work.add(invoice)
     _set_lines(work, invoice, lines)
@@ -168,6 +171,7 @@ def _request_payment(work: Work, invoice: Json) -> None:
         work,
         invoice["amount_due"],
         invoice["currency"],
+        capture_method="automatic",
         customer=invoice["customer"],
         description=described,
         payment_method_options={"card": {"request_three_d_secure": "automatic"}},
@@ -214,31 +218,51 @@ def subscription_of(work: Work, invoice: Json) -> Json | None:
 
 
 def pay(
-    work: Work, invoice: Json, method: Json | None = None, *, decline: Decline | None = None
+    work: Work,
+    invoice: Json,
+    method: Json | None = None,
+    *,
+    decline: Decline | None = None,
+    retry: bool = False,
 ) -> bool:
     """Tries to pay an open (or uncollectible) invoice; whether it is paid or being paid.
 
-    Without any payment method the attempt fails. `decline` makes a good card fail.
+    Without any payment method the attempt fails. `decline` makes a good card fail. Of several
+    attempts the first and each automatic `retry` count.
     """
     method = method or paying_method(work, invoice)
     pair = open_payment(work, invoice)
     if pair is None:
         raise LookupError(f"invoice {invoice['id']} has no open payment")
     payment, intent = pair
+    counts = retry or not invoice["attempted"]
+    attempts = invoice["attempt_count"] + counts
     if method is None or not payments.confirm(work, intent, method, decline):
-        _attempt_failed(work, invoice)
+        attempt_failed(work, invoice, attempts)
         return False
     if intent["status"] == "processing":
-        work.change(
-            invoice, "invoice.updated", attempted=True, attempt_count=invoice["attempt_count"] + 1
-        )
+        _being_paid(work, invoice, attempts)
         return True
-    payment_arrived(work, invoice, payment)
+    payment_arrived(work, invoice, payment, attempts)
     return True
 
 
-def payment_arrived(work: Work, invoice: Json, payment: Json) -> None:
-    """The payment of an invoice succeeded."""
+def _being_paid(work: Work, invoice: Json, attempts: int) -> None:
+    """A bank was asked to pay, and answers in some days; Stripe trusts that it will."""
+    work.change(
+        invoice,
+        "invoice.updated",
+        attempted=True,
+        attempt_count=attempts,
+        next_payment_attempt=None,
+    )
+    subscription = subscription_of(work, invoice)
+    if subscription and subscription["status"] == "incomplete":
+        work.change(subscription, "customer.subscription.updated", status="active")
+
+
+def payment_arrived(work: Work, invoice: Json, payment: Json, attempts: int) -> None:
+    """The payment of an invoice succeeded, after so many `attempts`."""
     amount = payment["amount_requested"]
     work.change(
         payment,
@@ -252,7 +276,7 @@ def payment_arrived(work: Work, invoice: Json, payment: Json) -> None:
         amount_paid=amount,
         amount_remaining=0,
         attempted=True,
-        attempt_count=invoice["attempt_count"] + 1,
+        attempt_count=attempts,
     )
     work.emit("invoice.paid", invoice)
     work.emit("invoice.payment_succeeded", invoice)
@@ -300,17 +324,29 @@ def _mark_paid(work: Work, invoice: Json, **changes: Any) -> None:
     )
 
 
-def _attempt_failed(work: Work, invoice: Json) -> None:
-    retried = invoice["billing_reason"] == "subscription_cycle" and invoice["auto_advance"]
+def attempt_failed(work: Work, invoice: Json, attempts: int) -> None:
+    """An attempt to pay failed; the next one is planned if it was one of those that count."""
+    counted = attempts > invoice["attempt_count"] or invoice["next_payment_attempt"] is None
     work.change(
         invoice,
         "invoice.updated",
         attempted=True,
-        attempt_count=invoice["attempt_count"] + 1,
-        next_payment_attempt=work.now + RETRY_AFTER if retried else None,
+        attempt_count=attempts,
+        next_payment_attempt=_next_attempt(work, invoice, attempts)
+        if counted
+        else invoice["next_payment_attempt"],
     )
     work.emit("invoice.payment_failed", invoice)
     _tell_subscription(work, invoice, paid=False)
+
+
+def _next_attempt(work: Work, invoice: Json, attempts: int) -> int | None:
+    """When a payment is tried again, if it is; the first one of a subscription never is."""
+    subscription = subscription_of(work, invoice)
+    awaited = subscription and subscription["status"] not in ("incomplete", "unpaid", "canceled")
+    if awaited and invoice["auto_advance"] and attempts <= len(RETRIES):
+        return work.now + RETRIES[attempts - 1]
+    return None
 
 
 def _tell_subscription(work: Work, invoice: Json, *, paid: bool) -> None:
@@ -340,6 +376,18 @@ def void(work: Work, invoice: Json) -> None:
         status_transitions=invoice["status_transitions"] | {"voided_at": work.now},
     )
     work.emit("invoice.voided", invoice)
+
+
+def stop_collecting(work: Work, invoice: Json) -> None:
+    """Nothing more happens to a draft or an open invoice by itself."""
+    if invoice["status"] in ("draft", "open"):
+        work.change(
+            invoice,
+            "invoice.updated",
+            auto_advance=False,
+            automatically_finalizes_at=None,
+            next_payment_attempt=None,
+        )
 
 
 def mark_uncollectible(work: Work, invoice: Json) -> None:

@@ -79,26 +79,21 @@ def _charge(work: Work, intent: Json, method: Json, **given: Any) -> Json:
 
 
 def _succeed(work: Work, intent: Json, charge: Json, event: str, amount: int | None = None) -> None:
-    """Books the money of a charge; emits `event` for it and `payment_intent.succeeded`."""
+    """The money of a charge was taken; emits `event` for it and `payment_intent.succeeded`.
+
+    A card that is captured asynchronously is booked later: see `finish_capture`.
+    """
     received = intent["amount"] if amount is None else amount
-    booked = money.book(
-        work,
-        charge,
-        received,
-        charge["currency"],
-        kind="charge",
-        category="charge",
-        fee=None,
-        description=charge["description"],
-    )
     work.change(
         charge,
         amount_captured=received,
-        balance_transaction=booked["id"],
         captured=True,
         paid=True,
+        receipt_url=f"{work.base_url}/r/{charge['id']}",
         status="succeeded",
     )
+    if not _captured_later(intent, charge):
+        work.change(charge, balance_transaction=_book(work, charge)["id"])
     work.change(
         intent,
         amount_capturable=0,
@@ -109,6 +104,35 @@ def _succeed(work: Work, intent: Json, charge: Json, event: str, amount: int | N
     )
     work.emit(event, charge)
     work.emit("payment_intent.succeeded", intent)
+
+
+def _captured_later(intent: Json, charge: Json) -> bool:
+    by_card = charge["payment_method_details"]["type"] == "card"
+    return by_card and bool(intent["capture_method"] == "automatic_async")
+
+
+def _book(work: Work, charge: Json) -> Json:
+    """The balance transaction of what was captured."""
+    return money.book(
+        work,
+        charge,
+        charge["amount_captured"],
+        charge["currency"],
+        kind="charge",
+        category="charge",
+        fee=None,
+        description=charge["description"],
+    )
+
+
+def finish_capture(work: Work, intent: Json) -> None:
+    """Books a charge that was captured asynchronously; emits `charge.updated`.
+
+    Stripe does so shortly after it has answered that the payment succeeded.
+    """
+    charge = work.get("charge", intent["latest_charge"])
+    if intent["status"] == "succeeded" and charge and charge["balance_transaction"] is None:
+        work.change(charge, "charge.updated", balance_transaction=_book(work, charge)["id"])
 
 
 def _process(work: Work, intent: Json, method: Json) -> None:
@@ -154,7 +178,7 @@ def _mark_failed(work: Work, intent: Json, charge: Json, method: Json, decline: 
     )
     work.change(
         intent,
-        last_payment_error=error_of(decline, charge["id"], method),
+        last_payment_error=error_of(decline, method) | {"charge": charge["id"]},
         latest_charge=charge["id"],
         payment_method=None,
         processing=None,
@@ -164,11 +188,10 @@ def _mark_failed(work: Work, intent: Json, charge: Json, method: Json, decline: 
     work.emit("payment_intent.payment_failed", intent)
 
 
-def error_of(decline: Decline, charge: str, method: Json) -> Json:
-    """A decline as `last_payment_error` shows it."""
+def error_of(decline: Decline, method: Json) -> Json:
+    """A decline of `method` as the intent's last error shows it."""
     shown = {"decline_code": decline.decline_code} if decline.decline_code else {}
     return {
-        "charge": charge,
         "code": decline.code,
         **shown,
         "doc_url": "https://stripe.com/docs/error-codes/" + decline.code.replace("_", "-"),

@@ -4,7 +4,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from backoffice.sandbox import shapes
-from backoffice.sandbox.lifecycle import invoicing
+from backoffice.sandbox.due import TRIAL_NOTICE
+from backoffice.sandbox.lifecycle import invoicing, people
 from backoffice.sandbox.lifecycle.calendar import period_end
 from backoffice.sandbox.lifecycle.cards import Decline
 from backoffice.sandbox.shapes.base import listing
@@ -13,8 +14,6 @@ from backoffice.sandbox.types import Json
 from backoffice.sandbox.work import Work
 
 UPDATED = "customer.subscription.updated"
-TRIAL_NOTICE = 3 * 86400
-"""Seconds before the end of a trial at which Stripe announces it."""
 TERMINAL = ("canceled", "incomplete_expired")
 
 
@@ -53,6 +52,7 @@ def start(
         work.now,
         customer=customer["id"],
         currency=ordered[0].price["currency"],
+        test_clock=customer["test_clock"],
         **given,
     )
     if trial_end:
@@ -182,7 +182,7 @@ def subscribe(
         work.change(customer, "customer.updated", currency=subscription["currency"])
     invoice = bill(work, subscription, "subscription_create")
     work.emit("customer.subscription.created", subscription)
-    if trial_end and trial_end - work.now <= TRIAL_NOTICE:
+    if trial_end and trial_end - work.now < TRIAL_NOTICE:
         announce_trial_end(work, subscription)
     if by_hand and invoice["amount_due"]:
         return subscription
@@ -192,10 +192,13 @@ def subscribe(
     return subscription
 
 
-def renew(work: Work, subscription: Json, *, decline: Decline | None = None) -> Json | None:
+def renew(
+    work: Work, subscription: Json, *, decline: Decline | None = None, at_once: bool = True
+) -> Json | None:
     """The end of the current period: the next one with its invoice, or the subscription's end.
 
-    Returns the invoice. `decline` makes its payment fail.
+    Returns the invoice, paid or not; without `at_once` it is a draft, which waits for an hour as
+    at Stripe. `decline` makes its payment fail.
     """
     begin, end = period_of(subscription)
     if subscription["cancel_at"] and subscription["cancel_at"] <= end:
@@ -219,14 +222,24 @@ def renew(work: Work, subscription: Json, *, decline: Decline | None = None) -> 
     work.change(subscription, items=listing(moved, url))
     invoice = bill(work, subscription, "subscription_cycle", covers=(begin, end))
     work.emit(UPDATED, subscription, before)
-    _collect(work, subscription, invoice, decline)
+    if at_once or _stays_draft(subscription):
+        collect(work, subscription, invoice, decline)
     return invoice
 
 
-def _collect(work: Work, subscription: Json, invoice: Json, decline: Decline | None) -> None:
-    """Finalises and pays a renewal's invoice, as far as the subscription lets it."""
+def _stays_draft(subscription: Json) -> bool:
     paused = subscription["pause_collection"]
-    if subscription["status"] == "unpaid" or (paused and paused["behavior"] == "keep_as_draft"):
+    return bool(
+        subscription["status"] == "unpaid" or (paused and paused["behavior"] == "keep_as_draft")
+    )
+
+
+def collect(
+    work: Work, subscription: Json, invoice: Json, decline: Decline | None = None
+) -> None:
+    """Finalises and pays a subscription's draft, as far as the subscription lets it."""
+    paused = subscription["pause_collection"]
+    if _stays_draft(subscription):
         work.change(invoice, auto_advance=False, automatically_finalizes_at=None)
         return
     invoicing.finalize(work, invoice)
@@ -238,6 +251,8 @@ def _collect(work: Work, subscription: Json, invoice: Json, decline: Decline | N
         invoicing.mark_uncollectible(work, invoice)
     elif subscription["collection_method"] == "charge_automatically":
         invoicing.pay(work, invoice, decline=decline)
+    else:
+        work.emit("invoice.sent", invoice)
 
 
 def announce_trial_end(work: Work, subscription: Json) -> None:
@@ -306,11 +321,10 @@ def cancel(
     Its open invoices are no longer collected; the first invoice of an incomplete one is voided.
     """
     latest = work.get("invoice", subscription["latest_invoice"])
-    if latest and latest["status"] == "open":
-        if subscription["status"] == "incomplete":
-            invoicing.void(work, latest)
-        else:
-            work.change(latest, "invoice.updated", auto_advance=False, next_payment_attempt=None)
+    if latest and latest["status"] == "open" and subscription["status"] == "incomplete":
+        invoicing.void(work, latest)
+    elif latest:
+        invoicing.stop_collecting(work, latest)
     work.change(
         subscription,
         cancellation_details={"comment": None, "feedback": None, "reason": reason} | details,
@@ -319,6 +333,17 @@ def cancel(
         status="canceled",
     )
     work.emit("customer.subscription.deleted", subscription)
+
+
+def delete_customer(work: Work, customer: Json) -> Json:
+    """Deletes a customer: subscriptions end, payment methods are detached."""
+    for subscription in work.select("subscription", customer=customer["id"]):
+        if subscription["status"] not in TERMINAL:
+            cancel(work, subscription)
+    for method in work.select("payment_method", customer=customer["id"]):
+        people.detach(work, method)
+    work.emit("customer.deleted", customer)
+    return work.delete(customer)
 
 
 def expire(work: Work, subscription: Json) -> None:
@@ -355,9 +380,14 @@ def cancellation(work: Work, *, asked: bool) -> Json:
     }
 
 
-def give_up(work: Work, subscription: Json) -> None:
-    """Retries are exhausted and the account keeps such subscriptions as `unpaid`."""
-    latest = work.get("invoice", subscription["latest_invoice"])
-    if latest and latest["status"] == "open":
-        work.change(latest, "invoice.updated", auto_advance=False, next_payment_attempt=None)
-    work.change(subscription, UPDATED, status="unpaid")
+def give_up(work: Work, subscription: Json, outcome: str = "unpaid") -> None:
+    """Retries are exhausted: what the account's setting makes of the subscription.
+
+    `outcome` is `canceled`, `unpaid`, or `past_due`, which leaves it as it is.
+    """
+    if outcome == "canceled":
+        cancel(work, subscription, reason="payment_failed")
+    elif outcome == "unpaid":
+        if latest := work.get("invoice", subscription["latest_invoice"]):
+            invoicing.stop_collecting(work, latest)
+        work.change(subscription, UPDATED, status="unpaid")

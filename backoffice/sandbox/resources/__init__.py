@@ -10,7 +10,9 @@ MODULES = (
     "payments",
     "people",
     "platform",
+    "setups",
     "subscriptions",
+    "test_helpers",
 )
 
 

@@ -85,6 +85,9 @@ def update_invoice(call: Call) -> Answer:
     )
     if days := params.get("days_until_due"):
         changes["due_date"] = invoice["created"] + days * DAY
+    if invoice["status"] == "draft" and "auto_advance" in changes:
+        finalized = work.now + invoicing.FINALIZED_AFTER if changes["auto_advance"] else None
+        changes["automatically_finalizes_at"] = finalized
     return work.change(invoice, "invoice.updated", **changes)
 
 
@@ -238,6 +241,7 @@ def create_item(call: Call) -> Answer:
         work.now,
         customer=customer["id"],
         metadata=metadata({}, params.get("metadata")),
+        test_clock=customer["test_clock"],
         **_priced(work, params, customer),
         **chosen(params, "description discountable period"),
     )

@@ -4,7 +4,7 @@ import re
 
 from backoffice.sandbox import shapes
 from backoffice.sandbox.errors import invalid
-from backoffice.sandbox.lifecycle import cards, people, subscribing
+from backoffice.sandbox.lifecycle import cards, clocks, people, subscribing
 from backoffice.sandbox.listing import PAGING, Filters, page_of, page_size
 from backoffice.sandbox.resources.common import chosen, metadata, need, with_metadata
 from backoffice.sandbox.routing import Answer, Call, api, retrievable
@@ -30,13 +30,16 @@ def check_email(email: str | None, param: str = "email") -> None:
     "POST",
     "/v1/customers",
     "CustomerCreateParams",
-    supports=f"{CUSTOMER_FIELDS} metadata invoice_settings payment_method source",
+    supports=f"{CUSTOMER_FIELDS} metadata invoice_settings payment_method source test_clock",
 )
 def create_customer(call: Call) -> Answer:
     work, params = call.work, call.params
     check_email(params.get("email"))
+    if wanted := params.get("test_clock"):
+        clocks.enter(work, work.find(clocks.KIND, wanted, "test_clock"))
     customer = people.create_customer(
         work,
+        test_clock=params.get("test_clock"),
         metadata=metadata({}, params.get("metadata")),
         **_addressed(chosen(params, CUSTOMER_FIELDS)),
     )
@@ -125,21 +128,14 @@ def list_customer_sources(call: Call) -> Answer:
 
 @api("DELETE", "/v1/customers/{id}", "CustomerDeleteParams")
 def delete_customer(call: Call) -> Answer:
-    work = call.work
-    customer = work.find("customer", call.id)
-    for subscription in work.select("subscription", customer=customer["id"]):
-        if subscription["status"] not in subscribing.TERMINAL:
-            subscribing.cancel(work, subscription)
-    for method in work.select("payment_method", customer=customer["id"]):
-        people.detach(work, method)
-    work.emit("customer.deleted", customer)
-    return work.delete(customer)
+    return subscribing.delete_customer(call.work, call.work.find("customer", call.id))
 
 
-@api("GET", "/v1/customers", "CustomerListParams", supports=f"{PAGING} created email")
+@api("GET", "/v1/customers", "CustomerListParams", supports=f"{PAGING} created email test_clock")
 def list_customers(call: Call) -> Answer:
     filters = Filters()
     filters.equal(call.params, "email")
+    filters.of_clock(call.params)
     return page_of(call, "customer", filters, "/v1/customers")
 
 
@@ -192,13 +188,20 @@ def create_payment_method(call: Call) -> Answer:
             )
         method = cards.from_token(work, token, "card[token]")
     else:
-        number = params[kind].get("account_number") or params[kind].get("iban") or "000123456789"
-        details = cards.bank_account if kind == "us_bank_account" else cards.sepa_account
-        if kind not in ("us_bank_account", "sepa_debit"):
-            raise invalid(f"This sandbox does not simulate payment methods of type {kind}.", "type")
-        made = shapes.payment_method(work.new_id("pm_"), work.now, kind, details(number[-4:]))
+        made = shapes.payment_method(work.new_id("pm_"), work.now, kind, _account(kind, params))
         method = work.add(made)
     return _update_method(work, method, params)
+
+
+def _account(kind: str, params: Json) -> Json:
+    """The bank account that a new payment method of type `kind` debits."""
+    if kind == "us_bank_account":
+        need(params[kind], ["account_number"])
+        return cards.bank_account(params[kind]["account_number"][-4:])
+    if kind == "sepa_debit":
+        need(params[kind], ["iban"])
+        return cards.sepa_account(params[kind]["iban"].replace(" ", ""))
+    raise invalid(f"This sandbox does not simulate payment methods of type {kind}.", "type")
 
 
 def _update_method(work: Work, method: Json, params: Json, event: str | None = None) -> Json:

@@ -292,13 +292,15 @@ def resume(call: Call) -> Answer:
     "/v1/subscriptions",
     "SubscriptionListParams",
     supports=f"{PAGING} created customer status price collection_method current_period_start"
-    " current_period_end",
+    " current_period_end test_clock",
 )
 def list_subscriptions(call: Call) -> Answer:
     params = call.params
     filters = Filters()
     filters.equal(params, "customer")
     filters.json_equal(params, "collection_method")
+    if not params.get("customer"):
+        filters.of_clock(params)
     status = params.get("status")
     if status == "ended":
         filters.add("status IN ('canceled', 'incomplete_expired')")

@@ -23,7 +23,7 @@ from backoffice.sandbox.shapes.payments import (
     refund,
 )
 from backoffice.sandbox.shapes.people import customer, payment_method, portal_session
-from backoffice.sandbox.shapes.platform import account, event, webhook_endpoint
+from backoffice.sandbox.shapes.platform import account, event, test_clock, webhook_endpoint
 
 __all__ = [
     "account",
@@ -48,5 +48,6 @@ __all__ = [
     "setup_intent",
     "subscription",
     "subscription_item",
+    "test_clock",
     "webhook_endpoint",
 ]

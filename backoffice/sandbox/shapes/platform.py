@@ -7,6 +7,8 @@ from backoffice.sandbox.shapes.base import filled, listing
 from backoffice.sandbox.types import Json
 
 ACCOUNT_ID = "acct_1SandboxMarketplace"
+CLOCK_LIFETIME = 7 * 86400
+"""Seconds after which a test clock is deleted, as in Stripe's documentation."""
 
 
 def account(created: int) -> Json:
@@ -100,6 +102,24 @@ def webhook_endpoint(id: str, created: int, **given: Any) -> Json:  # noqa: A002
             "metadata": {},
             "status": "enabled",
             "url": "",
+        },
+        given,
+    )
+
+
+def test_clock(id: str, created: int, **given: Any) -> Json:  # noqa: A002
+    """A test clock that stands still."""
+    return filled(
+        {
+            "id": id,
+            "object": "test_helpers.test_clock",
+            "created": created,
+            "deletes_after": created + CLOCK_LIFETIME,
+            "frozen_time": created,
+            "livemode": False,
+            "name": None,
+            "status": "ready",
+            "status_details": {},
         },
         given,
     )

@@ -57,7 +57,7 @@ class History(Work):
     def all_rows(self) -> list[Row]:
         """The rows of everything that was made, in order; the store numbers them."""
         return [
-            row_of(kept.seq, kept.value, kept.parent, kept.deleted)
+            row_of(kept.seq, kept.value, kept.parent, kept.deleted, since=self.until)
             for kept in self._objects.values()
         ]
 

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from backoffice.sandbox import shapes
+from backoffice.sandbox.due import BANK_TAKES, INCOMPLETE_LASTS, TRIAL_NOTICE
 from backoffice.sandbox.lifecycle import (
     cards,
     checkout,
@@ -26,8 +27,6 @@ DAY = 86400
 HOUR = 3600
 MONTH = 30 * DAY
 SUCCESS_URL = "https://marketplace.example/billing/done"
-RETRIES = (3 * DAY, 8 * DAY, 15 * DAY)
-"""When a failed renewal is tried again, counted from its first attempt."""
 
 
 @dataclass(frozen=True)
@@ -141,7 +140,7 @@ def _renewals(life: Life, subscription: Json) -> int:
     recurring = subscribing.items_of(subscription)[0]["price"]["recurring"]
     anchor = subscription["billing_cycle_anchor"]
     end, count = subscribing.period_of(subscription)[1], 0
-    while end + HOUR < life.end:
+    while end < life.end:
         end, count = period_end(end, anchor, recurring), count + 1
     return count
 
@@ -150,14 +149,15 @@ def _renew(life: Life, subscription: Json, times: int) -> None:
     """Lives through `times` ends of period; a few payments fail once and work later."""
     work = life.work
     for _ in range(times):
-        work.now = subscribing.period_of(subscription)[1] + life.rng.randrange(60, 1800)
+        ended = subscribing.period_of(subscription)[1]
+        work.now = min(ended + life.rng.randrange(60, 1800), life.end)
         fails = life.chance(0.03)
         invoice = subscribing.renew(
             work, subscription, decline=cards.INSUFFICIENT if fails else None
         )
         if invoice and fails and invoice["status"] == "open":
-            work.now = min(work.now + RETRIES[0], life.end - 60)
-            invoicing.pay(work, invoice)
+            work.now = min(work.now + invoicing.RETRIES[0], life.end - 60)
+            invoicing.pay(work, invoice, retry=True)
 
 
 def _somewhen(life: Life, since: int) -> None:
@@ -172,7 +172,7 @@ def _active(life: Life) -> None:
 
 def _trialing(life: Life) -> None:
     subscription = _subscribe(life, trial_days=14)
-    announced = subscription["trial_end"] - subscribing.TRIAL_NOTICE
+    announced = subscription["trial_end"] - TRIAL_NOTICE
     if announced < life.end:
         life.work.now = announced
         subscribing.announce_trial_end(life.work, subscription)
@@ -213,13 +213,13 @@ def _past_due(life: Life) -> None:
 
 def _fail_renewal(life: Life, subscription: Json) -> None:
     work = life.work
-    first = work.now = subscribing.period_of(subscription)[1] + 60
+    work.now = min(subscribing.period_of(subscription)[1] + 60, life.end)
     invoice = subscribing.renew(work, subscription, decline=cards.INSUFFICIENT)
-    for pause in RETRIES:
-        if invoice is None or first + pause >= life.end:
+    for pause in invoicing.RETRIES:
+        if invoice is None or work.now + pause >= life.end:
             return
-        work.now = first + pause
-        invoicing.pay(work, invoice, decline=cards.INSUFFICIENT)
+        work.now += pause
+        invoicing.pay(work, invoice, decline=cards.INSUFFICIENT, retry=True)
 
 
 def _unpaid(life: Life) -> None:
@@ -259,7 +259,7 @@ def _incomplete(life: Life) -> Json:
 
 def _expired(life: Life) -> None:
     subscription = _incomplete(life)
-    life.work.now = min(life.work.now + 23 * HOUR, life.end - 60)
+    life.work.now = min(life.work.now + INCOMPLETE_LASTS, life.end - 60)
     subscribing.expire(life.work, subscription)
 
 
@@ -351,7 +351,7 @@ def _abandon(life: Life, session: Json) -> None:
 
 
 def _wait_for_bank(life: Life, session: Json) -> None:
-    arrives = life.work.now + 4 * DAY
+    arrives = life.work.now + BANK_TAKES
     if arrives < life.end:
         life.work.now = arrives
         checkout.settle(life.work, session, succeed=life.chance(0.8))
@@ -382,10 +382,13 @@ def _aftermath(life: Life, session: Json) -> None:
 def _dispute(life: Life, charge: Json) -> None:
     work = life.work
     dispute = disputes.open_dispute(work, charge, reason="fraudulent", inquiry=life.chance(0.3))
-    decided = work.now + 12 * DAY
-    if decided < life.end and life.chance(0.8):
-        work.now = decided
+    answered, forgotten = work.now + 12 * DAY, dispute["evidence_details"]["due_by"]
+    if answered < life.end and life.chance(0.8):
+        work.now = answered
         disputes.close(work, dispute, won=life.chance(0.4))
+    elif forgotten < life.end:
+        work.now = forgotten
+        disputes.close(work, dispute, won=False)
 
 
 def _leave(life: Life) -> None:
