@@ -163,7 +163,7 @@ def breaking_pages(again: Handler) -> None:
     @page("POST", "/faults/{id}", again)
     def set_fault(visit: Visit) -> Response:
         wanted = next((one for one in BREAKAGES if one.name == visit.id), None)
-        count = visit.field("count")
+        count = visit.entered("count")
         if wanted is None:
             raise invalid(f"There is no fault {visit.id}.")
         if not count.isdecimal() or not 1 <= int(count) <= MOST:

@@ -93,10 +93,10 @@ def _pay_form(visit: Visit, session: Json) -> Html:
         type="email",
         required=True,
         autocomplete="email",
-        value=visit.field("email"),
+        value=visit.entered("email"),
     )  # fmt: skip
     name = layout.entry(
-        "Name", "name", hint="optional", autocomplete="name", value=visit.field("name")
+        "Name", "name", hint="optional", autocomplete="name", value=visit.entered("name")
     )
     button = PURPOSES[session["mode"]]
     if session["amount_total"]:
@@ -111,7 +111,7 @@ def _pay_form(visit: Visit, session: Json) -> Html:
             email,
             name,
             methods.picker(
-                "Payment method (all of them are pretended)", choices, visit.field("method")
+                "Payment method (all of them are pretended)", choices, visit.entered("method")
             ),
             button=button,
             look=".primary.wide",
@@ -133,13 +133,13 @@ def pay(visit: Visit) -> Response:
     session = work.find("checkout.session", visit.id)
     if _closed(work, session):
         return go(f"/c/pay/{session['id']}")
-    email = known_email(work, session) or visit.field("email")
+    email = known_email(work, session) or visit.entered("email")
     if not email:
         raise invalid("Enter an email address.", "email")
     check_email(email)
     choices = methods.offered(session["payment_method_types"])
-    name = visit.field("name")
-    method = methods.make(work, visit.field("method"), choices, email=email, name=name)
+    name = visit.entered("name")
+    method = methods.make(work, visit.entered("method"), choices, email=email, name=name)
     confirm(work, session, method, method["billing_details"])
     return go(f"/c/pay/{session['id']}/done")
 

@@ -1,9 +1,11 @@
 """The page for people: what is in the sandbox, what happened last, stories and faults."""
 
+from functools import partial
+
 import orjson
 from starlette.responses import Response
 
-from backoffice.sandbox.errors import ApiError
+from backoffice.sandbox.errors import ApiError, invalid
 from backoffice.sandbox.pages import breaking, layout, objects
 from backoffice.sandbox.pages.html import Content, Html, h
 from backoffice.sandbox.pages.layout import object_link, when
@@ -16,11 +18,13 @@ LAST_EVENTS = 12
 LAST_REQUESTS = 15
 KNOWN_CUSTOMERS = 30
 MOST_TOLD = 40
+MOST_DAYS = 366
 WATCHED_EVERY = 3
 """Seconds between two looks of a page that watches."""
 DONE = {
     "broken": "It is broken now, as often as you asked for.",
     "cleared": "All faults are cleared.",
+    "passing": "Time passes. What falls due happens now, in order.",
     "delivered": "Everything that waited was tried once more; see the events below.",
 }
 
@@ -37,7 +41,7 @@ def home(visit: Visit) -> Response:
         title,
         done and layout.notice(done, "good"),
         layout.problem(visit.problem, "Nothing was changed; correct it below."),
-        layout.section("What is in it", objects.counts(visit)),
+        layout.section("What is in it", objects.counts(visit), _clock(visit)),
         h("div.columns", _stories(visit), breaking.section(visit)),
         activity(visit),
         _customers(work),
@@ -57,23 +61,47 @@ def activity(visit: Visit) -> Html:
     return layout.fragment(_endpoints(visit.work), _events(visit.work), _requests(visit))
 
 
+def _clock(visit: Visit) -> Html:
+    """The sandbox's time, and the form that lets some of it pass."""
+    clock = visit.sandbox.clockwork
+    days = h("input", name="days", type="number", min=1, max=MOST_DAYS, value=31)
+    late = "" if clock.is_ready() else " It is still catching up."
+    return layout.form(
+        "/clock",
+        h("p.grow", "It is ", when(clock.now()), ".", late),
+        h("label.times", "Let ", days, " days pass"),
+        button="Go",
+        class_="row",
+    )
+
+
+@page("POST", "/clock", again=home)
+def let_time_pass(visit: Visit) -> Response:
+    """Everything that falls due in these days happens, in order."""
+    days = visit.entered("days")
+    if not days.isdecimal() or not 1 <= int(days) <= MOST_DAYS:
+        raise invalid(f"Days: a number from 1 to {MOST_DAYS}.", "days")
+    visit.afterwards.append(partial(visit.sandbox.clockwork.advance, int(days) * 86400))
+    return go("/?done=passing")
+
+
 def _stories(visit: Visit) -> Html:
     note = "Each goes through the same code as Stripe's API, and makes the same events."
-    forms = [_story(visit, told) for told in TALES.values()]
+    wanted = TALES.get(visit.request.path_params.get("id", "buy_pack"))
+    forms = [_story(visit, told, is_open=told is wanted) for told in TALES.values()]
     return layout.section("Tell a story", forms, note=note)
 
 
-def _story(visit: Visit, told: Tale) -> Html:
-    """A story's form, folded away; open where it was filled in wrongly."""
-    wrong = visit.request.url.path == f"/stories/{told.name}"
+def _story(visit: Visit, told: Tale, *, is_open: bool) -> Html:
+    """A story's form, folded away unless it `is_open`, with what was entered wrongly."""
     form = layout.form(
         f"/stories/{told.name}",
         h("p.quiet", told.about),
-        inputs(visit.work, told, visit.form if wrong else {}),
+        inputs(visit.work, told, visit.form if is_open else {}),
         button=told.title,
         look=".primary",
     )
-    return h("details", h("summary", told.title), form, open=wrong, name="story")
+    return h("details", h("summary", told.title), form, open=is_open, name="story")
 
 
 def _customers(work: Work) -> Html:
@@ -107,7 +135,7 @@ def _endpoints(work: Work) -> Html:
     return layout.section(
         "Webhook endpoints",
         layout.table("Webhook endpoints", columns, rows, empty),
-        layout.form("/deliver", button="Deliver now what waits"),
+        layout.form("/deliver", button="Deliver now what waits") if rows else None,
     )
 
 
@@ -188,7 +216,7 @@ def _told(visit: Visit) -> Tale:
 def tell(visit: Visit) -> Response:
     """Tells a story, and leads to what came of it."""
     told = _told(visit)
-    form = {name: visit.field(name) for name in visit.form}
+    form = {name: visit.entered(name) for name in visit.form}
     answer = told.tell(visit.work, form)
     return go(outcome_path(told, answer, visit.work.made_events[:MOST_TOLD]))
 

@@ -92,7 +92,7 @@ def _payment(visit: Visit, invoice: Json) -> Html:
             methods.picker(
                 "Payment method (all of them are pretended)",
                 _choices(work, invoice),
-                visit.field("method"),
+                visit.entered("method"),
             ),
             button=f"Pay {money(invoice['amount_remaining'], invoice['currency'])}",
             look=".primary.wide",
@@ -110,7 +110,7 @@ def _choices(work: Work, invoice: Json) -> list[methods.Choice]:
     """The customer's own payment method first, then those that anybody can try."""
     choices = methods.offered(["card", "us_bank_account"])
     if saved := invoicing.paying_method(work, invoice):
-        choices.insert(0, methods.Choice(SAVED, methods.describe(saved), "The one on file."))
+        choices.insert(0, methods.Choice(SAVED, methods.describe(saved), "on file"))
     return choices
 
 
@@ -121,10 +121,10 @@ def pay(visit: Visit) -> Response:
     invoice = finalized(work, visit.id)
     if invoice["status"] in PAYABLE and not on_its_way(work, invoice):
         params = {}
-        if visit.field("method") != SAVED:
+        if visit.entered("method") != SAVED:
             choices = _choices(work, invoice)
             billing = {"email": invoice["customer_email"], "name": invoice["customer_name"]}
-            made = methods.make(work, visit.field("method"), choices, **billing)
+            made = methods.make(work, visit.entered("method"), choices, **billing)
             params["payment_method"] = made["id"]
         pay_invoice(Call(work, params, {"id": invoice["id"]}))
     return go(f"/i/{invoice['id']}")

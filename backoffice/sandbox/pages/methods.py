@@ -22,20 +22,22 @@ class Choice:
 
 
 CHOICES = (
-    Choice("pm_card_visa", "Visa •••• 4242", "Works."),
-    Choice("pm_card_mastercard", "Mastercard •••• 4444", "Works."),
-    Choice("pm_card_chargeDeclined", "Visa •••• 0002", "Is declined by the bank."),
+    Choice("pm_card_visa", "Visa •••• 4242", "is paid"),
+    Choice("pm_card_mastercard", "Mastercard •••• 4444", "is paid"),
+    Choice("pm_card_chargeDeclined", "Visa •••• 0002", "is declined"),
     Choice(
-        "pm_card_chargeDeclinedInsufficientFunds", "Visa •••• 9995", "Is declined: no funds left."
+        "pm_card_chargeDeclinedInsufficientFunds",
+        "Visa •••• 9995",
+        "is declined: insufficient funds",
     ),
-    Choice("pm_card_chargeDeclinedExpiredCard", "Visa •••• 0069", "Is declined: it has expired."),
-    Choice("pm_card_chargeDeclinedIncorrectCvc", "Visa •••• 0127", "Is declined: wrong code."),
-    Choice("pm_card_chargeCustomerFail", "Visa •••• 0341", "Can be saved, and fails when charged."),
-    Choice("pm_card_createDispute", "Visa •••• 0259", "Works, and the payment is disputed."),
+    Choice("pm_card_chargeDeclinedExpiredCard", "Visa •••• 0069", "is declined: expired"),
     Choice(
-        "us_bank_account", "Bank debit •••• 6789", "Takes days until it is paid.", "us_bank_account"
+        "pm_card_chargeDeclinedIncorrectCvc", "Visa •••• 0127", "is declined: wrong security code"
     ),
-    Choice("sepa_debit", "SEPA debit •••• 3000", "Takes days until it is paid.", "sepa_debit"),
+    Choice("pm_card_chargeCustomerFail", "Visa •••• 0341", "can be saved, fails when charged"),
+    Choice("pm_card_createDispute", "Visa •••• 0259", "is paid, then disputed"),
+    Choice("us_bank_account", "Bank debit •••• 6789", "is paid days later", "us_bank_account"),
+    Choice("sepa_debit", "SEPA debit •••• 3000", "is paid days later", "sepa_debit"),
 )
 CARDS = tuple(choice for choice in CHOICES if choice.kind == "card")
 

@@ -2,6 +2,8 @@
 
 import html
 import re
+from collections.abc import Iterable
+from typing import Any
 
 import orjson
 from starlette.responses import Response
@@ -16,6 +18,8 @@ from backoffice.sandbox.work import Work
 PAGE_SIZE = 25
 LAST_EVENTS = 25
 EVENTS_SEARCHED = 5_000
+AMOUNTS = ("amount_total", "amount_due", "amount", "unit_amount")
+NAMES = ("type", "name", "customer_email", "email", "nickname", "description")
 AN_ID = re.compile(
     r"&quot;((?:bps|ch|cs_test|cus|dp|evt|in|inpay|pi|pm|price|prod|re|seti|sub|txn|we)_\w+)&quot;"
 )
@@ -31,16 +35,19 @@ def counts(visit: Visit) -> Html:
     """Each kind with its number, as links."""
     found = sorted(visit.sandbox.store.counts().items())
     shown = [
-        h("li", h("a", h("strong", f"{number:,}"), " ", words(kind), href=f"/objects/{kind}"))
+        h(
+            "li",
+            h("a", h("strong", f"{number:,}"), " ", words(kind, number), href=f"/objects/{kind}"),
+        )
         for kind, number in found
         if number
     ]
     return h("ul.counts", shown) if shown else h("p.empty", "Nothing yet. Tell a story to begin.")
 
 
-def words(kind: str) -> str:
-    """The name of a kind of object for people."""
-    return re.sub(r"[._]", " ", kind)
+def words(kind: str, number: int = 1) -> str:
+    """The name of a kind of object for people, for so many of them."""
+    return re.sub(r"[._]", " ", kind) + ("" if number == 1 else "s")
 
 
 @page("GET", "/objects/{id}")
@@ -71,8 +78,8 @@ def _kind(visit: Visit) -> Response:
     ]
     older = f"/objects/{kind}?before={found[-1]['id']}" if len(rows) > PAGE_SIZE else None
     return show(
-        words(kind).title(),
-        layout.heading(words(kind).capitalize()),
+        words(kind, len(found)).capitalize(),
+        layout.heading(words(kind, len(found)).capitalize()),
         layout.table("Objects", ["Id", "Created", "What"], shown, "There are none."),
         h(
             "p.buttons",
@@ -83,30 +90,20 @@ def _kind(visit: Visit) -> Response:
 
 
 def summary(one: Json) -> Content:
-    """What tells an object from others of its kind."""
-    amount = next(
-        (
-            one[name]
-            for name in ("amount_total", "amount_due", "amount", "unit_amount")
-            if name in one
-        ),
-        None,
-    )
-    named = next(
-        (
-            one[name]
-            for name in ("type", "name", "customer_email", "email", "url", "description")
-            if one.get(name)
-        ),
-        None,
-    )
-    state = one.get("status")
+    """What tells an object from others of its kind: status, amount, and a name of some kind."""
+    state, amount = one.get("status"), _first(one, AMOUNTS)
+    name = _first(one, ("url",) if one["object"] == "webhook_endpoint" else NAMES)
     return h(
         "span.summary",
-        layout.badge(state) if state else None,
-        layout.money(amount, one.get("currency")) if amount is not None else None,
-        h("span", named) if named else None,
+        state and layout.badge(state),
+        h("span", layout.money(amount, one.get("currency"))) if amount is not None else None,
+        name and h("span", name),
     )
+
+
+def _first(one: Json, names: Iterable[str]) -> Any:
+    """The first of these fields that has a value."""
+    return next((one[name] for name in names if one.get(name) is not None), None)
 
 
 def _object(visit: Visit) -> Response:
@@ -124,7 +121,7 @@ def _object(visit: Visit) -> Response:
         h("section.card", h("h2", "As the API shows it"), as_json(one)),
         None if kind == "event" else _events(work, visit.id),
         _deliveries(work, visit.id) if kind == "event" else None,
-        h("p", h("a", f"All of this kind: {words(kind)}", href=f"/objects/{kind}")),
+        h("p", h("a", f"All {words(kind, 2)}", href=f"/objects/{kind}")),
     )
 
 

@@ -145,21 +145,10 @@ def plans(work: Work, subscription: Json) -> list[Json]:
 
 
 def _methods(visit: Visit, session: Json, customer: Json) -> Content:
-    work = visit.work
-    default = customer["invoice_settings"]["default_payment_method"]
+    """The saved payment methods, and the form for a new card."""
     saved = [
-        h(
-            "li.row",
-            h("span", methods.describe(method)),
-            layout.badge("default")
-            if method["id"] == default
-            else layout.form(
-                path_of(session, "methods", method["id"]),
-                button="Make default",
-                aria_label=f"Make {methods.describe(method)} the default",
-            ),
-        )
-        for method in work.select("payment_method", customer=customer["id"])
+        _saved(visit.work, session, customer, method)
+        for method in visit.work.select("payment_method", customer=customer["id"])
     ]
     new = h(
         "details",
@@ -173,6 +162,26 @@ def _methods(visit: Visit, session: Json, customer: Json) -> Content:
         open=visit.problem is not None and "method" in visit.form,
     )
     return [h("ul.plain", saved) if saved else h("p.empty", "No card is saved yet."), new]
+
+
+def _saved(work: Work, session: Json, customer: Json, method: Json) -> Html:
+    """A saved payment method: the default one, or one that can become it."""
+    name = methods.describe(method)
+    if method["id"] == customer["invoice_settings"]["default_payment_method"]:
+        return h("li.row", h("span", name), layout.badge("default"))
+    pays = [
+        one
+        for one in work.select("subscription", customer=customer["id"])
+        if one["default_payment_method"] == method["id"]
+        and one["status"] not in subscribing.TERMINAL
+    ]
+    button = h("button", "Make default", type="submit", aria_label=f"Make {name} the default")
+    action = path_of(session, "methods", method["id"])
+    return h(
+        "li.row",
+        h("span.grow", name, h("small", "pays a subscription") if pays else None),
+        h("form", button, method="post", action=action),
+    )
 
 
 def _invoices(work: Work, customer: Json) -> Html:
@@ -225,13 +234,13 @@ def cancel_page(visit: Visit) -> Response:
             h("p", what),
             layout.form(
                 path_of(session, "subscriptions", subscription["id"], "cancel"),
-                layout.choice("Why?", "feedback", FEEDBACK.items(), visit.field("feedback")),
+                layout.choice("Why?", "feedback", FEEDBACK.items(), visit.entered("feedback")),
                 layout.entry(
                     "Anything else?",
                     "comment",
                     hint="optional",
                     maxlength=LONGEST_COMMENT,
-                    value=visit.field("comment"),
+                    value=visit.entered("comment"),
                 ),
                 button="Cancel the subscription",
                 look=".danger",
@@ -250,7 +259,7 @@ def cancel(visit: Visit) -> Response:
     session, subscription = _one_subscription(visit)
     if not can_cancel(subscription) or subscription["cancel_at"]:
         return go(path_of(session))
-    feedback, comment = visit.field("feedback"), visit.field("comment")
+    feedback, comment = visit.entered("feedback"), visit.entered("comment")
     if feedback not in FEEDBACK or len(comment) > LONGEST_COMMENT:
         raise invalid("Choose one of the reasons, and keep the comment short.", "feedback")
     if subscription["status"] in SCHEDULED:
@@ -324,7 +333,7 @@ def price_options(work: Work, prices: Iterable[Json]) -> list[tuple[str, str]]:
 def change_plan(visit: Visit) -> Response:
     """Changes the plan; the difference waits for the next invoice."""
     session, subscription = _one_subscription(visit)
-    wanted = visit.field("price")
+    wanted = visit.entered("price")
     if wanted not in {price["id"] for price in plans(visit.work, subscription)}:
         raise invalid("Choose one of the plans.", "price")
     if can_change(subscription):
@@ -338,7 +347,7 @@ def add_method(visit: Visit) -> Response:
     """Saves a card, and pays with it from now on."""
     session, customer = enter(visit)
     billing = {"email": customer["email"] or "", "name": customer["name"] or ""}
-    method = methods.make(visit.work, visit.field("method"), methods.CARDS, **billing)
+    method = methods.make(visit.work, visit.entered("method"), methods.CARDS, **billing)
     people.attach(visit.work, method, customer)
     _make_default(visit.work, customer, method)
     return go(path_of(session))

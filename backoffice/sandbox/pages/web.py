@@ -1,7 +1,7 @@
 """How a page is declared and answered: guarded, in one transaction, with errors for people."""
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeAlias
 from urllib.parse import parse_qsl, urlsplit
 
@@ -36,13 +36,15 @@ class Visit:
     request: Request
     form: dict[str, str]
     problem: ApiError | None = None
+    afterwards: list[Callable[[], None]] = field(default_factory=list)
+    """What is done once the transaction is committed."""
 
     @property
     def id(self) -> str:
         """The id in the path."""
         return str(self.request.path_params["id"])
 
-    def field(self, name: str) -> str:
+    def entered(self, name: str) -> str:
         """What was entered, without blanks around it; '' where nothing was."""
         return self.form.get(name, "").strip()
 
@@ -105,11 +107,20 @@ def http_route(sandbox: Sandbox, route: PageRoute) -> Route:
         form = await _form(request) if request.method == "POST" else {}
         if form is None:
             return _stop(413, "This form is too large", "Nothing was done. Enter less.")
-        response = _run(sandbox, route, request, form)
-        sandbox.store.new_deliveries()
+        world = mode_of(sandbox, request)
+        response = _run(world, route, request, form)
+        world.store.new_deliveries()
         return response
 
     return Route(route.path, guarded(sandbox, respond), methods=[route.method])
+
+
+def mode_of(sandbox: Sandbox, request: Request) -> Sandbox:
+    """The mode that knows the id in the path; test mode unless live mode alone knows it."""
+    name, other = request.path_params.get("id"), sandbox.other
+    if name is None or other is None or sandbox.store.load(name) is not None:
+        return sandbox
+    return other if other.store.load(name) is not None else sandbox
 
 
 def refusal(request: Request, base_url: str) -> Response | None:
@@ -172,11 +183,13 @@ def _attempt(
     problem: ApiError | None = None,
 ) -> Response:
     """Runs `handler` in one transaction, which a declined card does not undo."""
-    work = sandbox.work()
+    named = [*request.path_params.values(), *form.values()]
+    work = sandbox.work(about=named, changes=request.method == "POST")
+    visit = Visit(sandbox, work, request, form, problem)
     declined: ApiError | None = None
     with sandbox.store.transaction():
         try:
-            response = handler(Visit(sandbox, work, request, form, problem))
+            response = handler(visit)
         except ApiError as error:
             if not error.keeps_changes:
                 raise
@@ -184,6 +197,8 @@ def _attempt(
         work.flush()
     if declined:
         raise declined
+    for act in visit.afterwards:
+        act()
     if problem:
         response.status_code = problem.status
     return response
