@@ -8,7 +8,7 @@ from backoffice.sandbox.listing import PAGING, Filters, page_of
 from backoffice.sandbox.resources.common import chosen, metadata, need, with_metadata
 from backoffice.sandbox.routing import Answer, Call, api, retrievable
 from backoffice.sandbox.types import Json
-from backoffice.sandbox.work import Work
+from backoffice.sandbox.work import Work, difference
 
 PRODUCT_FIELDS = (
     "active description images name package_dimensions shippable statement_descriptor tax_code"
@@ -122,6 +122,8 @@ def make_price(work: Work, wanted: Json, product: str, **more: Any) -> Json:
             **more,
         )
     )
+    if recurring:
+        work.emit("plan.created", shapes.plan(price))
     work.emit("price.created", price)
     return price
 
@@ -208,9 +210,19 @@ def update_price(call: Call) -> Answer:
     price = work.find("price", call.id)
     if (key := params.get("lookup_key")) and key != price["lookup_key"]:
         _claim_lookup_key(work, key, transfer=params.get("transfer_lookup_key", False))
-    work.change(price, "price.updated", **with_metadata(price, params, PRICE_FIELDS))
+    changes = with_metadata(price, params, PRICE_FIELDS)
+    if price["recurring"]:
+        _tell_plan(work, price, changes)
+    work.change(price, "price.updated", **changes)
     _refresh_embedded(work, price)
     return price
+
+
+def _tell_plan(work: Work, price: Json, changes: Json) -> None:
+    """A recurring price is a plan, too: `plan.updated` if that shows the changes."""
+    before, after = shapes.plan(price), shapes.plan(price | changes)
+    if previous := difference(before, after):
+        work.emit("plan.updated", after, previous)
 
 
 def _refresh_embedded(work: Work, price: Json) -> None:

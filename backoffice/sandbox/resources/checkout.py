@@ -3,7 +3,7 @@
 from typing import Any
 
 from backoffice.sandbox.errors import invalid, missing_parameter
-from backoffice.sandbox.lifecycle import checkout, people
+from backoffice.sandbox.lifecycle import cards, checkout, people
 from backoffice.sandbox.listing import PAGING, Filters, page_of, slice_of
 from backoffice.sandbox.resources.catalog import price_for
 from backoffice.sandbox.resources.common import chosen, metadata, need, with_metadata
@@ -209,5 +209,15 @@ def confirm(work: Work, session: Json, method: Json, buyer: Json | None = None) 
     if days := plan.pop("trial_period_days", None):
         plan["trial_end"] = work.now + days * 86400
     if not checkout.complete(work, session, method, buyer=buyer, plan=plan):
-        failed = [intent for intent in work.made("payment_intent") if intent["last_payment_error"]]
-        raise declined(failed[-1])
+        raise declined(_refused(work))
+    intent = work.get("payment_intent", session["payment_intent"])
+    outcome = cards.prompt_outcome(method)
+    if intent and intent["status"] == "processing" and outcome is not None:
+        checkout.settle(work, session, succeed=outcome)
+
+
+def _refused(work: Work) -> Json:
+    """The intent that was just refused."""
+    setups = [made for made in work.made("setup_intent") if made["last_setup_error"]]
+    payments = [made for made in work.made("payment_intent") if made["last_payment_error"]]
+    return [*setups, *payments][-1]

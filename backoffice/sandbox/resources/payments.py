@@ -1,7 +1,7 @@
 """Payment intents, charges, refunds and balance transactions."""
 
 from backoffice.sandbox.errors import ApiError, CardError, invalid, no_such
-from backoffice.sandbox.lifecycle import payments, people, refunds
+from backoffice.sandbox.lifecycle import cards, payments, people, refunds
 from backoffice.sandbox.listing import PAGING, Filters, page_of
 from backoffice.sandbox.resources.common import (
     chosen,
@@ -73,14 +73,18 @@ def confirm_or_fail(work: Work, intent: Json) -> None:
         people.attach(work, method, work.find("customer", intent["customer"], "customer"))
     if not payments.confirm(work, intent, method):
         raise declined(intent)
+    payments.finish_capture(work, intent)
+    outcome = cards.prompt_outcome(method)
+    if intent["status"] == "processing" and outcome is not None:
+        payments.settle(work, intent, succeed=outcome)
 
 
 def declined(intent: Json) -> CardError:
-    """The 402 for an intent whose last payment failed."""
-    error = dict(intent["last_payment_error"])
-    message, code = error.pop("message"), error.pop("code")
+    """The 402 for an intent (to pay, or to set up) whose last attempt failed."""
+    setup = intent["object"] == "setup_intent"
+    error = intent["last_setup_error" if setup else "last_payment_error"]
     shown = {name: error[name] for name in ("charge", "decline_code") if name in error}
-    return CardError(message, code, payment_intent=dict(intent), **shown)
+    return CardError(error["message"], error["code"], **shown, **{intent["object"]: dict(intent)})
 
 
 @api(
