@@ -90,6 +90,7 @@ def update_endpoint(call: Call) -> Answer:
     changes = with_metadata(endpoint, call.params, "description enabled_events url")
     if "disabled" in call.params:
         changes["status"] = "disabled" if call.params["disabled"] else "enabled"
+        call.work.store.db.execute("DELETE FROM failing WHERE endpoint = ?", [call.id])
     return call.work.change(endpoint, **changes)
 
 
@@ -142,7 +143,4 @@ def retry_event(call: Call) -> Answer:
         raise invalid("This webhook endpoint is disabled.", "webhook_endpoint")
     work.store.enqueue(event["id"], endpoint["id"])
     work.flush()
-    pending = work.store.rows(
-        "SELECT count(*) FROM outbox WHERE event = ? AND state <> 'succeeded'", [event["id"]]
-    )[0][0]
-    return work.change(event, pending_webhooks=pending)
+    return work.change(event, pending_webhooks=work.store.count_undelivered(event["id"]))
