@@ -1,7 +1,7 @@
 """How time passes in a running sandbox: what is due happens, one thing after the other.
 
-Each is a transaction of its own, in the order in which they are due. What is due is kept with the
-objects, so that a sandbox that was killed, or not used for days, goes on where it stopped.
+A few at a time in one transaction, in the order in which they are due. What is due is kept with
+the objects, so that a sandbox that was killed, or not used for days, goes on where it stopped.
 """
 
 import asyncio
@@ -69,12 +69,13 @@ class Clockwork:
 
     def pass_for(self, seconds: float) -> bool:
         """Lets happen what is due, for so long; whether there was anything."""
+        if self.is_ready():
+            return False
         until = time.monotonic() + seconds
-        happened = self._step()
-        while happened and time.monotonic() < until:
-            if not self._step():
-                break
-        return happened
+        with self.store.transaction():
+            while self._step() and time.monotonic() < until:
+                pass
+        return True
 
     def _step(self) -> bool:
         """Lets happen what is due next; whether there was anything."""
@@ -102,20 +103,18 @@ class Clockwork:
         if clock:
             work.clock, work.events_at = clock["id"], self.now()
         try:
-            with self.store.transaction():
+            with self.store.undoing():
                 _let_happen(work, id, due)
         except Exception:
             LOGGER.exception("what was due for %s at %d failed", id, due)
-            with self.store.transaction():
-                self.store.nothing_due(id)
+            self.store.nothing_due(id)
             if clock:
                 self._on_clock(clock, clocks.break_down)
 
     def _on_clock(self, clock: Json, change: Callable[[Work, Json], None]) -> None:
         work = self.work_at(self.now())
-        with self.store.transaction():
-            change(work, work.find(clocks.KIND, clock["id"]))
-            work.flush()
+        change(work, work.find(clocks.KIND, clock["id"]))
+        work.flush()
 
 
 def _let_happen(work: Work, id: str, due: int) -> None:  # noqa: A002

@@ -16,7 +16,7 @@ class Ids:
     """
 
     def __init__(self, rng: random.Random | None = None, *, livemode: bool = False) -> None:
-        self._rng = rng or secrets.SystemRandom()
+        self._rng = rng or random.Random(secrets.randbits(256))  # noqa: S311
         self._livemode = livemode
 
     def new(self, prefix: str) -> str:

@@ -175,6 +175,18 @@ class Store:
             raise
         self.db.execute("COMMIT")
 
+    @contextmanager
+    def undoing(self) -> Iterator[None]:
+        """Within a transaction: undoes on an exception what was done since, and no more."""
+        self.db.execute("SAVEPOINT step")
+        try:
+            yield
+        except BaseException:
+            self.db.execute("ROLLBACK TO step")
+            raise
+        finally:
+            self.db.execute("RELEASE step")
+
     def load(self, id: str) -> tuple[int, Json, str | None, bool] | None:  # noqa: A002
         """(seq, object, parent, deleted) of the object `id`, or None."""
         row = self.db.execute(

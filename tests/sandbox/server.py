@@ -4,9 +4,11 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +62,18 @@ class SandboxProcess:
         return self.control(
             f"stories/{name}", **{key.rstrip("_"): value for key, value in params.items()}
         )
+
+    def advance(self, *, seconds: float = 120, **span: float) -> None:
+        """Lets a span of time (`days=3, hours=1`) pass there, and waits for what then happens.
+
+        Fails if that takes more than so many real `seconds`.
+        """
+        self.control("clock", advance_seconds=int(timedelta(**span).total_seconds()))
+        deadline = time.monotonic() + seconds
+        while not self.control("clock", http="GET")["ready"]:
+            if time.monotonic() > deadline:
+                raise AssertionError(f"the time did not pass within {seconds} seconds")
+            time.sleep(0.02)
 
     def stop(self) -> int:
         """SIGTERM; the exit code."""
