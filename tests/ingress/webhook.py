@@ -46,7 +46,7 @@ def as_body(value: Any) -> bytes:
 
 def signed(body: bytes, *, secret: str = WEBHOOK_SECRET, age: int = 0) -> str:
     """The header of a delivery that was signed `age` seconds ago."""
-    return signature(secret, body, int(time.time()) - age)
+    return signature([secret], body, int(time.time()) - age)
 
 
 def deliver(body: bytes, header: str | None = None, *, path: str = PATH) -> HttpResponse:
