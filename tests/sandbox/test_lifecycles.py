@@ -107,10 +107,16 @@ def test_a_pack_is_bought_by_card(shop: Shop) -> None:
         "charge.succeeded",
         "payment_intent.succeeded",
         "checkout.session.completed",
+        "charge.updated",
     ]
     assert [event["id"] for event in events] == ids["events"]
     session = shop.get(f"checkout/sessions/{ids['checkout_session']}")
-    assert events[-1]["data"] == {"object": session}
+    assert events[3]["data"] == {"object": session}
+    assert events[1]["data"]["object"]["balance_transaction"] is None
+    assert events[4]["data"] == {
+        "object": shop.get(f"charges/{ids['charge']}"),
+        "previous_attributes": {"balance_transaction": None},
+    }
     assert session["client_reference_id"] == session["metadata"]["user_id"] == "u_1"
     assert (session["payment_status"], session["status"]) == ("paid", "complete")
     assert (session["customer"], session["amount_total"]) == (None, 3000)
@@ -224,7 +230,7 @@ def test_a_declined_checkout_stays_open(shop: Shop) -> None:
     ).json()
     assert (paid["status"], paid["payment_status"]) == ("complete", "paid")
     assert shop.get(f"payment_intents/{paid['payment_intent']}")["metadata"] == {"order": "7"}
-    assert shop.types()[-1] == "checkout.session.completed"
+    assert shop.types()[-2:] == ["checkout.session.completed", "charge.updated"]
     again = shop.sandbox.post(f"{path}/confirm", {"payment_method": "pm_card_visa"})
     assert again.status_code == 400
 
