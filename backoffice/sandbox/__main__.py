@@ -35,6 +35,11 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--port", type=_port, required=True, help="0 picks a free one")
     parser.add_argument("--data", type=Path, required=True, help="its SQLite file")
     parser.add_argument(
+        "--unix-socket",
+        type=Path,
+        help="listens on it, too: Stripe's CLI uses what STRIPE_CLI_UNIX_SOCKET names",
+    )
+    parser.add_argument(
         "--customers", type=_count, default=0, help="make a world with so many, in a new file"
     )
     parser.add_argument("--seed", type=int, default=1, help="the same seed makes the same world")
@@ -141,7 +146,7 @@ def main(argv: list[str] | None = None) -> int:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     control = by_mode(control_routes(sandbox, delivery), control_routes(live, live_delivery))
-    app = create_app(sandbox, control, lifespan)
+    app = create_app(sandbox, [*control, *page_routes(sandbox, delivery)], lifespan)
     config = uvicorn.Config(
         app,
         http=Protocol,
@@ -151,7 +156,12 @@ def main(argv: list[str] | None = None) -> int:
         server_header=False,
         timeout_graceful_shutdown=5,
     )
-    Server(config).run(sockets=[listener])
+    listeners = [listener]
+    if options.unix_socket:
+        options.unix_socket.unlink(missing_ok=True)
+        listeners.append(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM))
+        listeners[1].bind(str(options.unix_socket))
+    Server(config).run(sockets=listeners)
     store.close()
     live_store.close()
     return 0

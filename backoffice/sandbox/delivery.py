@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import httpx
 
+from backoffice.sandbox import versions
 from backoffice.sandbox.errors import invalid
 from backoffice.sandbox.faults import DeliveryFault, Faults
 from backoffice.sandbox.store import Endpoint, Store
@@ -261,7 +262,8 @@ class Delivery:
     async def _post(
         self, endpoint: Endpoint, event: str, faults: Sequence[DeliveryFault]
     ) -> Outcome:
-        body = self.store.rows("SELECT json FROM objects WHERE id = ?", [event])[0][0].encode()
+        text = self.store.rows("SELECT json FROM objects WHERE id = ?", [event])[0][0]
+        body = versions.payload(self.store, text, endpoint.api_version)
         wrong = any(fault.wrong_secret for fault in faults)
         secrets = [WRONG_SECRET] if wrong else self.store.secrets(endpoint.id, time.time())
         signed_at = int(time.time()) + sum(fault.skew_signatures for fault in faults)

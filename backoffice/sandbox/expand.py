@@ -16,6 +16,7 @@ from backoffice.sandbox.work import Work
 
 MAX_LEVELS = 4
 LONGEST_EMBEDDED = 10
+ID_OR_OBJECT = "Union[str, ForwardRef("  # the package's ExpandableField, as annotations show it
 
 Render: TypeAlias = Callable[[Any], Any]
 """How an object is shown to a client of some API version."""
@@ -66,12 +67,16 @@ ON_REQUEST: dict[tuple[str, str], Callable[[Work, Json], Json | None]] = {
 def expandable(kind: str) -> frozenset[str]:
     """The fields of a resource, nested ones too, that hold ids which can be expanded."""
     names: set[str] = set()
-    pending: list[Any] = [get_object_class("V1", kind)]
+    pending: list[type] = [get_object_class("V1", kind)]
     while pending:
         shape = pending.pop()
         hints = inspect.get_annotations(shape)
-        names |= {name for name, hint in hints.items() if "ExpandableField" in str(hint)}
-        pending += [inner for inner in vars(shape).values() if inspect.isclass(inner)]
+        names |= {name for name, hint in hints.items() if ID_OR_OBJECT in str(hint)}
+        pending += [
+            inner
+            for inner in vars(shape).values()
+            if inspect.isclass(inner) and inner.__qualname__.startswith(f"{shape.__qualname__}.")
+        ]
     return versions.EXPANDABLE.get(kind, frozenset()) | names
 
 
