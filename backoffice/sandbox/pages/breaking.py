@@ -12,7 +12,7 @@ from backoffice.sandbox.types import Json
 
 LAST_HITS = 3
 MOST = 10_000
-UNSAID = ("id", "hits", "hit_count", "probability", "seed")
+UNSAID = ("id", "hits", "hit_count", "probability", "seed", "count")
 NAMED = ("method", "path", "type", "object", "event", "endpoint")
 """What of a hit is shown."""
 
@@ -126,12 +126,13 @@ def _active(visit: Visit) -> Html:
 
 
 def _words(fault: Json) -> str:
-    """What a fault does to what, without what it leaves as it is."""
-    return ", ".join(
+    """What a fault does to what and how often, without what it leaves as it is."""
+    told = [
         _word(name.replace("_", " "), value)
         for name, value in fault.items()
         if name not in UNSAID and value not in (None, False, 0, "*", ["*"])
-    )
+    ]
+    return ", ".join([*told, f"{fault['count']} times" if fault["count"] else "always"])
 
 
 def _word(name: str, value: object) -> str:

@@ -1,8 +1,9 @@
 """Stories as forms: who, what, how; each is told by the code behind `/_sandbox/stories`."""
 
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import TypeAlias
 from urllib.parse import urlencode
 
@@ -22,6 +23,7 @@ Form: TypeAlias = dict[str, str]
 Teller: TypeAlias = Callable[[Work, Form], Json]
 """Tells a story as the form asks; returns the ids of what it touched, by name."""
 
+AN_AMOUNT = re.compile(r"^[\d,]{1,12}(\.\d{1,3})?$", re.ASCII)
 PACK_OUTCOMES = {
     "pm_card_visa": "by card, which works",
     "pm_card_chargeDeclined": "by card, which is declined",
@@ -309,15 +311,13 @@ def minor_units(text: str, currency: str) -> int | None:
     """The amount that somebody entered, in minor units of `currency`; None for nothing."""
     if not text:
         return None
-    try:
-        amount = Decimal(text.replace(",", "")).scaleb(exponent(currency))
-        whole = int(amount)
-    except (InvalidOperation, ValueError, OverflowError):
-        raise invalid(f"'{text}' is no amount. Enter it like 12.50.", "amount") from None
-    if whole != amount or whole < 1:
-        example = layout.money(1, currency)
-        raise invalid(f"Enter an amount of at least {example}, in whole steps of it.", "amount")
-    return whole
+    if not AN_AMOUNT.match(text):
+        raise invalid(f"'{text}' is no amount. Enter it like 12.50.", "amount")
+    amount = Decimal(text.replace(",", "")).scaleb(exponent(currency))
+    if amount < 1 or amount != int(amount):
+        least = layout.money(1, currency)
+        raise invalid(f"Enter an amount of at least {least}, in whole steps of it.", "amount")
+    return int(amount)
 
 
 @tale(
