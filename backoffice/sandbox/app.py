@@ -100,8 +100,8 @@ class Sandbox:
         """
         work = self._work_at(self.clockwork.now())
         work.origin = origin or Origin()
-        if found := self.store.clock_of([name for name in about if isinstance(name, str)]):
-            clock = work.find(clocks.KIND, found)
+        found = self.store.clock_of([name for name in about if isinstance(name, str)])
+        if clock := work.get(clocks.KIND, found):
             if changes:
                 clocks.expect_still(clock)
             work.enter(clock)

@@ -191,7 +191,7 @@ class Work:
                 kept.parent,
                 kept.deleted,
                 since=self.now + (id_ == self._passed),
-                clock=self.clock,
+                clock=None if kept.value["object"] == "event" else self.clock,
             )
             for id_, kept in self._dirty.items()
         )

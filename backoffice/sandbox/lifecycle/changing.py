@@ -5,7 +5,7 @@ from backoffice.sandbox.due import TRIAL_NOTICE
 from backoffice.sandbox.lifecycle import invoicing, subscribing
 from backoffice.sandbox.shapes.invoicing import line_pricing
 from backoffice.sandbox.types import Json
-from backoffice.sandbox.work import Work
+from backoffice.sandbox.work import Work, difference
 
 
 def change_items(work: Work, subscription: Json, items: list[Json], behavior: str) -> None:
@@ -110,11 +110,11 @@ def change_trial(work: Work, subscription: Json, end: int | str) -> None:
     if subscription["status"] != "trialing":
         return
     ended = [item | {"current_period_end": work.now} for item in subscribing.items_of(subscription)]
-    work.change(
-        subscription,
-        subscribing.UPDATED,
-        billing_cycle_anchor=work.now,
-        items=subscription["items"] | {"data": ended},
-        trial_end=work.now,
-    )
-    subscribing.renew(work, subscription)
+    changes = {
+        "billing_cycle_anchor": work.now,
+        "items": subscription["items"] | {"data": ended},
+        "trial_end": work.now,
+    }
+    before = difference(subscription, changes)
+    work.change(subscription, **changes)
+    subscribing.renew(work, subscription, changed=before)

@@ -5,6 +5,9 @@ from backoffice.sandbox.lifecycle import money
 from backoffice.sandbox.types import Json
 from backoffice.sandbox.work import Work
 
+RESPONSE_TIME = 14 * 86400
+"""Seconds in which a chargeback is to be answered."""
+
 
 def open_dispute(work: Work, charge: Json, *, reason: str, inquiry: bool) -> Json:
     """A dispute of the whole charge; a chargeback withdraws the money at once."""
@@ -66,6 +69,22 @@ def submit_evidence(work: Work, dispute: Json, evidence: Json, *, submit: bool) 
         inquiry = dispute["status"].startswith("warning_")
         changes["status"] = "warning_under_review" if inquiry else "under_review"
     work.change(dispute, "charge.dispute.updated", **changes)
+
+
+def escalate(work: Work, dispute: Json) -> None:
+    """An inquiry becomes a chargeback: now the money is withdrawn."""
+    details = dispute["payment_method_details"]
+    card = details["card"] | {"case_type": "chargeback"}
+    _move(work, dispute, -dispute["amount"], fee=money.DISPUTE_FEE)
+    work.change(
+        dispute,
+        "charge.dispute.updated",
+        evidence_details=dispute["evidence_details"] | {"due_by": work.now + RESPONSE_TIME},
+        is_charge_refundable=False,
+        payment_method_details=details | {"card": card},
+        status="needs_response",
+    )
+    work.emit("charge.dispute.funds_withdrawn", dispute)
 
 
 def close(work: Work, dispute: Json, *, won: bool) -> None:

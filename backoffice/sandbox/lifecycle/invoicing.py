@@ -130,6 +130,7 @@ def finalize(work: Work, invoice: Json) -> Json:
     customer = work.find("customer", invoice["customer"])
     sequence = customer["next_invoice_sequence"]
     work.change(customer, next_invoice_sequence=sequence + 1)
+    _apply_balance(work, invoice, customer)
     if invoice["amount_due"]:
         _request_payment(work, invoice)
     previous = {
@@ -143,7 +144,7 @@ def finalize(work: Work, invoice: Json) -> Json:
         invoice,
         automatically_finalizes_at=None,
         effective_at=work.now,
-        ending_balance=0,
+        ending_balance=customer["balance"],
         hosted_invoice_url=link,
         invoice_pdf=f"{link}/pdf",
         number=f"{customer['invoice_prefix']}-{sequence:04d}",
@@ -158,6 +159,18 @@ def finalize(work: Work, invoice: Json) -> Json:
         work.emit("invoice.payment_succeeded", invoice)
         _tell_subscription(work, invoice, paid=True)
     return invoice
+
+
+def _apply_balance(work: Work, invoice: Json, customer: Json) -> None:
+    """Settles an invoice with the customer's balance, which is negative where it is a credit.
+
+    A negative total becomes credit, and credit pays later invoices.
+    """
+    before = customer["balance"]
+    owed = invoice["total"] + before
+    due = max(owed, 0)
+    work.change(invoice, amount_due=due, amount_remaining=due, starting_balance=before)
+    work.change(customer, "customer.updated", balance=min(owed, 0))
 
 
 def _request_payment(work: Work, invoice: Json) -> None:

@@ -130,7 +130,7 @@ def _no_evidence(work: Work, dispute: Json) -> None:
     disputes.close(work, dispute, won=False)
 
 
-HAPPENINGS: dict[str, Callable[[Work, Json], None]] = {
+HAPPENINGS: dict[str, Callable[[Work, Json], object]] = {
     "bank_answers": _bank_answers,
     "cancel": _cancel,
     "clock_ends": clocks.delete,

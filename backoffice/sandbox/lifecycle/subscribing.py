@@ -193,19 +193,26 @@ def subscribe(
 
 
 def renew(
-    work: Work, subscription: Json, *, decline: Decline | None = None, at_once: bool = True
+    work: Work,
+    subscription: Json,
+    *,
+    decline: Decline | None = None,
+    at_once: bool = True,
+    changed: Json | None = None,
 ) -> Json | None:
     """The end of the current period: the next one with its invoice, or the subscription's end.
 
     Returns the invoice, paid or not; without `at_once` it is a draft, which waits for an hour as
-    at Stripe. `decline` makes its payment fail.
+    at Stripe. `decline` makes its payment fail. `changed` are the previous values of what the
+    caller has changed: one event tells of that, too.
     """
+    changed = changed or {}
     begin, end = period_of(subscription)
     if subscription["cancel_at"] and subscription["cancel_at"] <= end:
         cancel(work, subscription)
         return None
     was_trialing = subscription["status"] == "trialing"
-    if was_trialing and _ends_with_trial(work, subscription):
+    if was_trialing and _ends_with_trial(work, subscription, changed):
         return None
     anchor = subscription["billing_cycle_anchor"]
     recurring = items_of(subscription)[0]["price"]["recurring"]
@@ -221,7 +228,7 @@ def renew(
         work.change(subscription, status="active")
     work.change(subscription, items=listing(moved, url))
     invoice = bill(work, subscription, "subscription_cycle", covers=(begin, end))
-    work.emit(UPDATED, subscription, before)
+    work.emit(UPDATED, subscription, before | changed)
     if at_once or _stays_draft(subscription):
         collect(work, subscription, invoice, decline)
     return invoice
@@ -234,9 +241,7 @@ def _stays_draft(subscription: Json) -> bool:
     )
 
 
-def collect(
-    work: Work, subscription: Json, invoice: Json, decline: Decline | None = None
-) -> None:
+def collect(work: Work, subscription: Json, invoice: Json, decline: Decline | None = None) -> None:
     """Finalises and pays a subscription's draft, as far as the subscription lets it."""
     paused = subscription["pause_collection"]
     if _stays_draft(subscription):
@@ -260,7 +265,7 @@ def announce_trial_end(work: Work, subscription: Json) -> None:
     work.emit("customer.subscription.trial_will_end", subscription)
 
 
-def _ends_with_trial(work: Work, subscription: Json) -> bool:
+def _ends_with_trial(work: Work, subscription: Json, changed: Json) -> bool:
     """Whether the trial ends without a payment method, and what follows then."""
     customer = work.find("customer", subscription["customer"])
     has_method = (
@@ -273,13 +278,18 @@ def _ends_with_trial(work: Work, subscription: Json) -> bool:
     if what == "cancel":
         cancel(work, subscription)
     else:
-        pause(work, subscription)
+        pause(work, subscription, changed)
     return True
 
 
-def pause(work: Work, subscription: Json) -> None:
-    """The status `paused`: the trial ended without a payment method, and no invoice is made."""
-    work.change(subscription, "customer.subscription.updated", status="paused")
+def pause(work: Work, subscription: Json, changed: Json | None = None) -> None:
+    """The status `paused`: the trial ended without a payment method, and no invoice is made.
+
+    `changed` is as for `renew`.
+    """
+    before = {"status": subscription["status"]} | (changed or {})
+    work.change(subscription, status="paused")
+    work.emit(UPDATED, subscription, before)
     work.emit("customer.subscription.paused", subscription)
 
 

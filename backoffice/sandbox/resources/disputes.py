@@ -10,6 +10,7 @@ retrievable("dispute", "/v1/disputes/{id}", "DisputeRetrieveParams")
 ENDED = ("won", "lost", "warning_closed", "prevented")
 # What Stripe's test mode takes as evidence that decides the case.
 VERDICTS = {"winning_evidence": True, "losing_evidence": False}
+ESCALATION = "escalate_inquiry_evidence"
 
 
 @api("POST", "/v1/disputes/{id}", "DisputeUpdateParams", supports="evidence metadata submit")
@@ -22,9 +23,11 @@ def update_dispute(call: Call) -> Answer:
     if evidence := params.get("evidence"):
         submit = params.get("submit", True)
         disputes.submit_evidence(work, dispute, evidence, submit=submit)
-        verdict = VERDICTS.get(evidence.get("uncategorized_text", ""))
-        if submit and verdict is not None:
-            disputes.close(work, dispute, won=verdict)
+        said = evidence.get("uncategorized_text", "")
+        if submit and said in VERDICTS:
+            disputes.close(work, dispute, won=VERDICTS[said])
+        elif submit and said == ESCALATION and dispute["status"].startswith("warning_"):
+            disputes.escalate(work, dispute)
     return dispute
 
 
