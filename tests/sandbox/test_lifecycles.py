@@ -436,8 +436,12 @@ def test_a_trial_with_a_card_becomes_active(shop: Shop) -> None:
     assert after["status"] == "active"
     assert after["items"]["data"][0]["current_period_start"] == made.trial_end
     early = shop.subscribe(trial_period_days=7)
+    shop.news()
     ended = shop.client.subscriptions.update(early.id, {"trial_end": "now"})
     assert ended.status == "active"
+    (told,) = (e for e in shop.news() if e["type"] == "customer.subscription.updated")
+    previous = told["data"]["previous_attributes"]
+    assert (previous["status"], previous["trial_end"]) == ("trialing", early.trial_end)
     invoice = shop.get(f"invoices/{ended.latest_invoice}")
     assert (invoice["status"], invoice["amount_paid"]) == ("paid", 3000)
 
