@@ -2,7 +2,7 @@
 
 Tests with `@pytest.mark.django_db` run inside a transaction that is rolled back. Tests that
 need commits, threads or child processes use `real_database`. See also `sandbox`,
-`back_office`, `postgres_server`, and the marker `browser`.
+`back_office`, `postgres_server`, and the markers `browser`, `stripe_cli` and `jq`.
 """
 
 import os

@@ -2,8 +2,14 @@
 
 import os
 import shutil
+import subprocess
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
+
+from backoffice.postgres import BASE_DIR
+from tests.support.environment import child_environment
 
 CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 CHROMIUM_ARGUMENTS = (
@@ -14,6 +20,7 @@ CHROMIUM_ARGUMENTS = (
     "--disable-component-update",
     "--disable-sync",
 )
+STRIPE_CLI_FOLDER = BASE_DIR / ".local" / "stripe-cli"
 
 
 @dataclass(frozen=True)
@@ -35,9 +42,56 @@ def chromium_arguments() -> list[str]:
     return [*CHROMIUM_ARGUMENTS, *(["--no-sandbox"] if os.geteuid() == 0 else [])]
 
 
+def find_stripe_cli() -> str | None:
+    """The path of Stripe's official CLI: where `.ci/run` installs it, else on PATH.
+
+    Other programs are called `stripe`, too, so it must say what it is.
+    """
+    installed = STRIPE_CLI_FOLDER.glob("node_modules/@stripe/cli-*/bin/stripe")
+    candidates = [*map(str, installed), shutil.which("stripe")]
+    return next((program for program in candidates if program and _is_stripe_cli(program)), None)
+
+
+def _is_stripe_cli(program: str) -> bool:
+    with tempfile.TemporaryDirectory() as home:
+        try:
+            said = subprocess.run(
+                [program, "--version"],
+                env=stripe_cli_environment(Path(home)),
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                timeout=60,
+                check=True,
+            ).stdout
+        except (OSError, subprocess.SubprocessError):
+            return False
+    return said.startswith(b"stripe version ")
+
+
+def stripe_cli_environment(home: Path, **changes: str) -> dict[str, str]:
+    """The whole environment of Stripe's CLI: it keeps its files in `home`.
+
+    It looks for updates and counts its use; a proxy that does not exist keeps it on loopback.
+    """
+    return child_environment(
+        HOME=str(home),
+        XDG_CONFIG_HOME=str(home),
+        HTTP_PROXY="http://127.0.0.1:9",
+        HTTPS_PROXY="http://127.0.0.1:9",
+        STRIPE_CLI_TELEMETRY_OPTOUT="1",
+        **changes,
+    )
+
+
 # By pytest marker. Tests whose tool is missing are left out, and the run says so.
 TOOLS = {
     "browser": Tool("Chromium", find_chromium, "apt-get install chromium"),
+    "stripe_cli": Tool(
+        "Stripe's CLI",
+        find_stripe_cli,
+        "npm install --prefix .local/stripe-cli @stripe/cli@1.52.0",
+    ),
+    "jq": Tool("jq", lambda: shutil.which("jq"), "apt-get install jq"),
 }
 
 
