@@ -64,9 +64,7 @@ def page_of(
         wanted = params.get(name)
         if wanted is not None and work.stored(wanted) is None:
             raise no_such(name, wanted, name, 400)
-    after, before = params.get("starting_after"), params.get("ending_before")
-    if after and before:
-        raise invalid("You cannot parameterize both starting_after and ending_before.")
+    after, before = _one_cursor(params)
     backwards = bool(before) != oldest_first
     if cursor := after or before:
         place = work.stored(cursor)
@@ -87,6 +85,14 @@ def page_of(
     return Page(texts, has_more=len(rows) > limit, url=url)
 
 
+def _one_cursor(params: Json) -> tuple[str | None, str | None]:
+    """(starting_after, ending_before), of which a request may have one."""
+    after, before = params.get("starting_after"), params.get("ending_before")
+    if after and before:
+        raise invalid("You cannot parameterize both starting_after and ending_before.")
+    return after, before
+
+
 def page_size(params: Json) -> int:
     """The `limit`, 1 to 100, 10 unless said otherwise."""
     limit = params.get("limit", 10)
@@ -99,6 +105,7 @@ def page_size(params: Json) -> int:
 def slice_of(call: Call, data: list[Json], url: str) -> Json:
     """One page of a list that is held as a whole, in its own order."""
     limit = page_size(call.params)
+    _one_cursor(call.params)
     ids = [entry["id"] for entry in data]
     for name in ("starting_after", "ending_before"):
         if (cursor := call.params.get(name)) is not None and cursor not in ids:

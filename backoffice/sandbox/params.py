@@ -6,6 +6,7 @@ the annotation says so.
 """
 
 import importlib
+import re
 import types
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
@@ -17,6 +18,11 @@ from stripe import RequestOptions
 from backoffice.sandbox.errors import ApiError, invalid, missing_parameter
 from backoffice.sandbox.types import Json
 
+INDEX = re.compile(r"[0-9]{1,6}")
+INTEGER = re.compile(r"-?[0-9]{1,18}")
+MOST = 999_999_999_999
+MOST_QUANTITY = 999_999
+"""The largest numbers, so that an amount, a quantity and their product fit into 64 bits."""
 LITERAL: object = Literal
 OPTIONS = set(RequestOptions.__annotations__)
 BOOLEANS = {"true": True, "false": False, "1": True, "0": False}
@@ -104,8 +110,8 @@ def convert(value: Any, hint: Any, name: str) -> Any:
 
 
 def _integer(value: str, name: str) -> int:
-    digits = value.removeprefix("-")
-    if not (digits.isascii() and digits.isdigit()) or len(digits) > 18:
+    most = MOST_QUANTITY if name.endswith(("quantity", "quantity]")) else MOST
+    if not INTEGER.fullmatch(value) or abs(int(value)) > most:
         raise invalid(f"Invalid integer: {value}", name, "parameter_invalid_integer")
     return int(value)
 
@@ -115,7 +121,7 @@ def _number(value: str, hint: type, name: str) -> Any:
         number = float(value)
     except ValueError:
         number = float("nan")
-    if number - number != 0:  # infinities and not-a-number
+    if not abs(number) <= MOST:  # nor is not-a-number
         raise invalid(f"Invalid decimal: {value}", name, "parameter_invalid_decimal")
     return value if hint is Decimal else number
 
@@ -145,7 +151,7 @@ def _convert_object(value: Json, hint: Any, name: str) -> Any:
     origin: object = get_origin(hint)
     if origin is list:
         (inner,) = get_args(hint)
-        if not all(key.isdigit() for key in value):
+        if not all(INDEX.fullmatch(key) for key in value):
             raise invalid("Invalid array", name)
         ordered = sorted(value.items(), key=lambda item: int(item[0]))
         return [convert(element, inner, f"{name}[{index}]") for index, element in ordered]

@@ -13,7 +13,7 @@ from backoffice.sandbox.errors import invalid
 CLAUSE = re.compile(
     r"""\s*(?P<not>-)?(?P<field>created|email|name|phone|metadata\[(?P<q>["'])(?P<key>.*?)(?P=q)\])
     \s*(?P<op>>=|<=|[:~><])\s*
-    (?:"(?P<double>(?:[^"\\]|\\.)*)"|'(?P<single>(?:[^'\\]|\\.)*)'|(?P<bare>null|-?\d+))\s*""",
+    (?:"(?P<double>(?:[^"\\]|\\.)*)"|'(?P<single>(?:[^'\\]|\\.)*)'|(?P<bare>null|-?[0-9]{1,18})\b)\s*""",
     re.VERBOSE,
 )
 JOINER = re.compile(r"(AND|OR)\b", re.IGNORECASE)
