@@ -284,7 +284,13 @@ def _idempotently(
     def keep(status: int, body: bytes) -> None:
         sandbox.idempotency.keep(key, Kept(asked, status, body, request_id))
 
-    status, body = call.run(Origin(request_id, key), keep)
+    try:
+        status, body = call.run(Origin(request_id, key), keep)
+    except ApiError as error:
+        if "param" not in error.error:  # no parameter was wrong: the state of things forbids it
+            with sandbox.store.transaction():
+                keep(error.status, orjson.dumps({"error": error.error}))
+        raise
     headers["Original-Request"] = request_id
     return respond(status, body, request_id, version=version, **headers)
 
