@@ -29,12 +29,15 @@ class Hooked:
 
     def news(self) -> list[Any]:
         """The events since the last call, oldest first."""
-        since = {"ending_before": self.seen} if self.seen else {}
-        page = self.sandbox.get("/v1/events", limit=100, **since).json()
-        assert not page["has_more"]
-        if page["data"]:
-            self.seen = page["data"][0]["id"]
-        return list(reversed(page["data"]))
+        told: list[Any] = []
+        while True:
+            since = {"ending_before": self.seen} if self.seen else {}
+            page = self.sandbox.get("/v1/events", limit=100, **since).json()
+            if page["data"]:
+                self.seen = page["data"][0]["id"]
+            told += reversed(page["data"])
+            if not page["has_more"]:
+                return told
 
     def deliveries(self, event: str) -> int:
         """How many valid webhooks brought the event with this id."""
