@@ -138,3 +138,5 @@ def test_some_bank_accounts_answer_at_once(
     )
     assert intent.status == status
     assert told(shared, intent.id)[-1] == last
+    for path in (f"payment_methods/{account.id}", f"charges/{intent.latest_charge}"):
+        assert resource_problems(shared.get(f"/v1/{path}").json()) == []
