@@ -17,7 +17,7 @@ from billing.models import (
     PaymentReversal,
     Purchase,
 )
-from billing.projection.purchases import grant_sources
+from billing.projection.settlement import grant_sources
 
 ABOUT = {
     Purchase.Status.UNATTRIBUTED: (

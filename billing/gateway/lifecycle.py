@@ -30,6 +30,6 @@ def rank(data: StripeDict) -> int:
             return PAYMENT_INTENT.get(status, 0)
         case "refund":
             return REFUND.get(status, 0)
-        case "charge":
-            return CHARGE.get(status, 0)
+        case "charge":  # booked when it was captured, or a moment later
+            return CHARGE.get(status, 0) + bool(data.get("balance_transaction"))
     return 0

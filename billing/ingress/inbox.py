@@ -7,13 +7,12 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 
 from django.conf import settings
-from django.db import connection
 
+from billing.database import as_json, cursor, recordset
 from billing.gateway.observation import StripeDict, from_timestamp
 from billing.gateway.shapes import event_customer_id, id_of, is_thin_event
 from billing.ingress import queue
 from billing.models import InboxEvent
-from billing.projection.rows import as_json, recordset
 
 logger = logging.getLogger(__name__)
 
@@ -117,8 +116,8 @@ def receive(
     is dead is taken as Stripe's word that it was sent again: it gets another try.
     """
     records = [{**asdict(event), "reason": set_aside_reason(event)} for event in events]
-    with connection.cursor() as cursor:
-        cursor.execute(
+    with cursor() as bound:
+        bound.execute(
             f"""
             INSERT INTO billing_inbox (stripe_event_id, type, object_id, customer_id,
                 api_version, livemode, body, stripe_created_at, status, reason, source)
@@ -130,7 +129,7 @@ def receive(
             """,  # noqa: S608  (the columns are named above)
             [InboxEvent.Status.PENDING, InboxEvent.Status.SET_ASIDE, source, as_json(records)],
         )
-        inserted = [row[0] for row in cursor.fetchall()]
+        inserted = [row[0] for row in bound.fetchall()]
     if len(inserted) < len(events):
         new = set(inserted)
         revive([e.stripe_event_id for e in events if e.stripe_event_id not in new])
@@ -162,8 +161,8 @@ def set_aside_reason(event: IncomingEvent) -> str:
 
 def count_rejection(reason: str, detail: str = "") -> None:
     """Adds one to this hour's count of refused requests with this reason."""
-    with connection.cursor() as cursor:
-        cursor.execute(
+    with cursor() as bound:
+        bound.execute(
             """
             INSERT INTO billing_webhook_rejections AS r (hour, reason, count, last_detail)
             VALUES (date_trunc('hour', now()), %s, 1, %s)

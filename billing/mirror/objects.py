@@ -52,11 +52,13 @@ class Batch:
     """The rows of a batch, one for each object.
 
     `left_out` says which objects dj-stripe's tables cannot hold, and why: a refund of a
-    customer's balance, for example, has no charge.
+    customer's balance, for example, has no charge. `absent` is what the rows refer to and
+    nobody has; None until it was looked up.
     """
 
     rows: dict[Key, Row] = field(default_factory=dict)
     left_out: list[str] = field(default_factory=list)
+    absent: set[Key] | None = None
 
     def add(self, table: Table, data: StripeDict, rank: int, deleted_at: str | None) -> bool:
         """Take an object in, unless it is there with a higher rank; False if it has no place.
@@ -126,11 +128,18 @@ def collect(observations: Sequence[Observation]) -> Batch:
 def add_tree(
     batch: Batch, known: dict[str, Table], root: StripeDict, deleted_at: str | None
 ) -> None:
-    """Add one observed object and the objects inside it."""
-    stack: list[tuple[StripeDict, int]] = [(root, 2)]
-    while stack:
-        node, rank = stack.pop()
+    """Add one observed object and the objects inside it.
+
+    What calls itself an object is looked into first, and all else only until as many of
+    them were found as there are: most of an object's nested values hold none.
+    """
+    left = count_objects(root)
+    objects: list[tuple[StripeDict, int]] = [(root, 2)]
+    others: list[tuple[StripeDict, int]] = []
+    while left > 0 and (objects or others):
+        node, rank = (objects or others).pop()
         kind = node.get("object", "")
+        left -= kind.__class__ is str and kind != ""
         table = known.get(kind) if kind.__class__ is str else None
         if table and (rank == 2 or is_whole(node)):
             if not batch.add(table, node, rank, deleted_at if rank == 2 else None):
@@ -141,10 +150,21 @@ def add_tree(
         for key, value in node.items():
             container = value.__class__  # plain JSON: no other types, and no faster way to ask
             if container is dict and key not in OPAQUE:
-                stack.append((value, min(rank, 1) if key == owned else 0))
+                part = min(rank, 1) if key == owned else 0
+                (objects if "object" in value else others).append((value, part))
             elif container is list:
                 part = min(rank, 1) if kind == "list" else 0
-                stack.extend((item, part) for item in value if item.__class__ is dict)
+                for item in value:
+                    if item.__class__ is dict:
+                        (objects if "object" in item else others).append((item, part))
+
+
+def count_objects(root: StripeDict) -> float:
+    """How many objects there are in one, itself included; it may be fewer."""
+    try:
+        return orjson.dumps(root).count(b'"object":"')
+    except TypeError:  # an integer beyond 64 bits
+        return float("inf")
 
 
 def is_whole(node: StripeDict) -> bool:

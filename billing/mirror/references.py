@@ -7,9 +7,10 @@ until somebody writes the parent. So the rows in the end do not depend on the or
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from django.db import connection, transaction
+from django.db import transaction
 from psycopg import sql
 
+from billing.database import TEXTS, as_json, cursor, recordset
 from billing.gateway.shapes import id_of
 from billing.mirror.objects import Batch, Key, Row
 from billing.mirror.tables import Link, Reference, tables
@@ -41,23 +42,29 @@ def settle(batch: Batch, account_id: str | None) -> list[Dangling]:
     Raises MissingParentError for one that must not be empty, and for the owner's account.
     """
     owner = {(ACCOUNTS, account_id)} if account_id else set()
-    gone = absent(batch, owner)
-    if owner & gone:
+    if without_existing(owner):
         raise MissingParentError("account", str(account_id), "What it owns")
+    gone = absent(batch)
     drop_useless(batch, gone)
     for (kind, object_id), row in required(batch, gone).items():
         raise MissingParentError(kind, object_id, f"{row.table.kind} {row.id}")
     return take_out(batch, gone)
 
 
-def absent(batch: Batch, besides: Collection[Key] = ()) -> set[Key]:
-    """What the batch refers to (and `besides`), and neither contains nor finds in the database."""
-    wanted = set(besides)
-    for row in batch.rows.values():
-        for ref in row.table.references:
-            if target := row.targets[ref.column]:
-                wanted.add((ref.parent, target))
-    return without_existing(wanted - batch.present())
+def absent(batch: Batch) -> set[Key]:
+    """What the batch refers to, and neither contains nor finds in the database.
+
+    Looked up once for a batch: what comes to be meanwhile is caught up with in the end.
+    """
+    if batch.absent is None:
+        wanted = {
+            (ref.parent, target)
+            for row in batch.rows.values()
+            for ref in row.table.references
+            if (target := row.targets[ref.column])
+        }
+        batch.absent = without_existing(wanted - batch.present())
+    return batch.absent
 
 
 def drop_useless(batch: Batch, gone: set[Key]) -> None:
@@ -99,14 +106,14 @@ def without_existing(keys: set[Key]) -> set[Key]:
     for table, object_id in sorted(keys):
         by_table.setdefault(table, []).append(object_id)
     query = sql.SQL(" UNION ALL ").join(
-        sql.SQL("SELECT {}, id FROM {} WHERE id = ANY(%s)").format(
-            sql.Literal(table), sql.Identifier(table)
+        sql.SQL("SELECT {}, id FROM {} WHERE id = ANY({})").format(
+            sql.Literal(table), sql.Identifier(table), sql.SQL(TEXTS)
         )
         for table in by_table
     )
-    with connection.cursor() as cursor:
-        cursor.execute(query.as_string(), list(by_table.values()))
-        return keys - set(cursor.fetchall())
+    with cursor() as bound:
+        bound.execute(query.as_string(), [as_json(ids) for ids in by_table.values()])
+        return keys - set(bound.fetchall())
 
 
 def required(batch: Batch, gone: Collection[Key]) -> dict[tuple[str, str], Row]:
@@ -122,14 +129,15 @@ def required(batch: Batch, gone: Collection[Key]) -> dict[tuple[str, str], Row]:
 
 def forget(rows: Sequence[Row]) -> None:
     """Drop what was noted for rows that are about to be replaced."""
-    with connection.cursor() as cursor:
-        cursor.execute(
-            """
+    children = [{"kind": row.table.kind, "id": row.id} for row in rows]
+    with cursor() as bound:
+        bound.execute(
+            f"""
             DELETE FROM billing_mirror_references AS m
-            USING unnest(%s::text[], %s::text[]) AS r(kind, id)
-            WHERE m.child_kind = r.kind AND m.child_id = r.id
-            """,
-            [[row.table.kind for row in rows], [row.id for row in rows]],
+            USING {recordset({"kind": "text", "id": "text"})}
+            WHERE m.child_kind = n.kind AND m.child_id = n.id
+            """,  # noqa: S608  (the columns are named above)
+            [as_json(children)],
         )
 
 
@@ -137,18 +145,21 @@ def remember(dangling: Sequence[Dangling]) -> None:
     """Note references of rows that were just written."""
     if not dangling:
         return
-    with connection.cursor() as cursor:
-        cursor.execute(
-            """
-            INSERT INTO billing_mirror_references (child_kind, child_id, field, parent_id)
-            SELECT * FROM unnest(%s::text[], %s::text[], %s::text[], %s::text[])
-            """,
-            [
-                [item.row.table.kind for item in dangling],
-                [item.row.id for item in dangling],
-                [item.reference.field for item in dangling],
-                [item.parent_id for item in dangling],
-            ],
+    columns = dict.fromkeys(("child_kind", "child_id", "field", "parent_id"), "text")
+    rows = [
+        {
+            "child_kind": item.row.table.kind,
+            "child_id": item.row.id,
+            "field": item.reference.field,
+            "parent_id": item.parent_id,
+        }
+        for item in dangling
+    ]
+    with cursor() as bound:
+        bound.execute(
+            "INSERT INTO billing_mirror_references (child_kind, child_id, field, parent_id)"  # noqa: S608
+            f" SELECT child_kind, child_id, field, parent_id FROM {recordset(columns)}",
+            [as_json(rows)],
         )
 
 
@@ -159,20 +170,21 @@ def fill(written: Collection[Key]) -> None:
         for table in tables().values()
         for ref in table.references
     ]
-    with connection.cursor() as cursor:
-        cursor.execute(
-            """
+    rows = [{"parent": parent, "id": object_id} for parent, object_id in sorted(written)]
+    with cursor() as bound:
+        bound.execute(
+            f"""
             DELETE FROM billing_mirror_references AS m
-            USING unnest(%s::text[], %s::text[]) AS written(parent, id)
+            USING {recordset({"parent": "text", "id": "text"})}
             JOIN unnest(%s::text[], %s::text[], %s::text[]) AS link(parent, kind, field)
                 USING (parent)
-            WHERE m.parent_id = written.id AND m.child_kind = link.kind AND m.field = link.field
+            WHERE m.parent_id = n.id AND m.child_kind = link.kind AND m.field = link.field
             RETURNING m.child_kind, m.field, m.child_id, m.parent_id
-            """,
-            [*map(list, zip(*sorted(written), strict=True)), *map(list, zip(*links, strict=True))],
+            """,  # noqa: S608  (the columns are named above)
+            [as_json(rows), *map(list, zip(*links, strict=True))],
         )
         waiting: dict[tuple[str, str], dict[str, str]] = {}
-        for kind, field, child_id, parent_id in cursor.fetchall():
+        for kind, field, child_id, parent_id in bound.fetchall():
             waiting.setdefault((kind, field), {})[child_id] = parent_id
     for (kind, field), targets in sorted(waiting.items()):
         table = tables()[kind]
@@ -188,12 +200,13 @@ def catch_up(written: Collection[Key], dangling: Collection[Dangling]) -> None:
     """
     missed = {(item.reference.parent, item.parent_id) for item in dangling}
     there = set(written) | (missed - without_existing(missed))
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT EXISTS (SELECT FROM billing_mirror_references WHERE parent_id = ANY(%s))",
-            [sorted({object_id for _, object_id in there})],
+    with cursor() as bound:
+        bound.execute(
+            "SELECT EXISTS (SELECT FROM billing_mirror_references"
+            " JOIN json_array_elements_text(%s::json) AS t(id) ON parent_id = t.id)",
+            [as_json({object_id for _, object_id in there})],
         )
-        (waiting,) = cursor.fetchone()
+        (waiting,) = bound.fetchone()
     if waiting:
         with transaction.atomic():
             fill(there)
@@ -202,7 +215,7 @@ def catch_up(written: Collection[Key], dangling: Collection[Dangling]) -> None:
 def mend() -> None:
     """Fill every reference whose parent is there, such as a process that was killed left."""
     there: set[Key] = set()
-    with connection.cursor() as cursor:
+    with cursor() as bound:
         for table in tables().values():
             for ref in table.references:
                 statement = sql.SQL(
@@ -210,8 +223,8 @@ def mend() -> None:
                     " JOIN {} AS p ON p.id = m.parent_id"
                     " WHERE m.child_kind = %s AND m.field = %s"
                 ).format(sql.Identifier(ref.parent))
-                cursor.execute(statement.as_string(), [table.kind, ref.field])
-                there |= {(ref.parent, object_id) for (object_id,) in cursor.fetchall()}
+                bound.execute(statement.as_string(), [table.kind, ref.field])
+                there |= {(ref.parent, object_id) for (object_id,) in bound.fetchall()}
     if there:
         with transaction.atomic():
             fill(there)
@@ -241,8 +254,8 @@ def fill_column(table: str, reference: Reference, targets: dict[str, str]) -> No
         key=sql.Identifier(reference.key),
         parent=sql.Identifier(reference.parent),
     )
-    with connection.cursor() as cursor:
-        cursor.execute(
+    with cursor() as bound:
+        bound.execute(
             statement.as_string(), [list(targets), list(targets.values()), reference.unique]
         )
 
@@ -250,7 +263,7 @@ def fill_column(table: str, reference: Reference, targets: dict[str, str]) -> No
 def relink(table: str, link: Link, rows: Sequence[Row]) -> None:
     """Make a many-to-many relation of these rows what their objects say. One statement."""
     pairs = [
-        (row.id, parent_id)
+        {"child_id": row.id, "parent_id": parent_id}
         for row in rows
         for item in row.data.get(link.field) or ()
         if (parent_id := id_of(item))
@@ -259,30 +272,25 @@ def relink(table: str, link: Link, rows: Sequence[Row]) -> None:
         """
         WITH wanted AS (
             SELECT c.djstripe_id AS child, p.djstripe_id AS parent
-            FROM unnest(%s::text[], %s::text[]) AS pair(child_id, parent_id)
-            JOIN {table} AS c ON c.id = pair.child_id
-            JOIN {parent} AS p ON p.id = pair.parent_id
+            FROM {pairs}
+            JOIN {table} AS c ON c.id = n.child_id
+            JOIN {parent} AS p ON p.id = n.parent_id
         ), gone AS (
             DELETE FROM {through} AS t USING {table} AS c
-            WHERE t.{child_column} = c.djstripe_id AND c.id = ANY(%s)
+            WHERE t.{child_column} = c.djstripe_id AND c.id = ANY({children})
               AND (t.{child_column}, t.{parent_column}) NOT IN (SELECT child, parent FROM wanted)
         )
         INSERT INTO {through} ({child_column}, {parent_column})
         SELECT DISTINCT child, parent FROM wanted ON CONFLICT DO NOTHING
         """
     ).format(
+        pairs=sql.SQL(recordset({"child_id": "text", "parent_id": "text"})),
+        children=sql.SQL(TEXTS),
         table=sql.Identifier(table),
         parent=sql.Identifier(link.parent),
         through=sql.Identifier(link.through),
         child_column=sql.Identifier(link.child_column),
         parent_column=sql.Identifier(link.parent_column),
     )
-    with connection.cursor() as cursor:
-        cursor.execute(
-            statement.as_string(),
-            [
-                [child_id for child_id, _ in pairs],
-                [parent_id for _, parent_id in pairs],
-                [row.id for row in rows],
-            ],
-        )
+    with cursor() as bound:
+        bound.execute(statement.as_string(), [as_json(pairs), as_json(row.id for row in rows)])

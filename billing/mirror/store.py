@@ -14,12 +14,12 @@ import json
 import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from functools import partial
 
 from django.db import connection, transaction
 from django.db.transaction import TransactionManagementError
 from psycopg import sql
 
+from billing.database import cursor
 from billing.gateway.observation import Observation, StripeDict
 from billing.mirror import references
 from billing.mirror.objects import Batch, Row, as_json, collect
@@ -89,7 +89,11 @@ def write(
     references.remember(noted)
     written = batch.present()
     references.fill(written)
-    transaction.on_commit(partial(references.catch_up, written, noted), robust=True)
+
+    def catch_up() -> None:  # Django names the function where it fails
+        references.catch_up(written, noted)
+
+    transaction.on_commit(catch_up, robust=True)
 
 
 def missing_parents(observations: Sequence[Observation] | Batch) -> set[tuple[str, str]]:
@@ -161,9 +165,9 @@ def stored(observations: Iterable[Observation]) -> dict[tuple[str, str], StripeD
         )
         for kind in by_kind
     )
-    with connection.cursor() as cursor:
-        cursor.execute(query.as_string(), list(by_kind.values()))
-        return {(kind, found): json.loads(data) for kind, found, data in cursor.fetchall()}
+    with cursor() as bound:
+        bound.execute(query.as_string(), list(by_kind.values()))
+        return {(kind, found): json.loads(data) for kind, found, data in bound.fetchall()}
 
 
 def write_table(table: Table, rows: Sequence[Row], account_id: str | None) -> list[Row]:
@@ -192,9 +196,9 @@ def records(rows: Sequence[Row]) -> str:
 
 def execute(statement: str, account_id: str | None, objects: str) -> list[str]:
     """Run one of a table's statements; the ids that it returns."""
-    with connection.cursor() as cursor:
-        cursor.execute(statement, [account_id, objects])
-        return [object_id for (object_id,) in cursor.fetchall()] if cursor.description else []
+    with cursor() as bound:
+        bound.execute(statement, [account_id, objects])
+        return [object_id for (object_id,) in bound.fetchall()] if bound.description else []
 
 
 def write_legacy(ids: list[str]) -> None:
@@ -206,5 +210,5 @@ def write_legacy(ids: list[str]) -> None:
         "INSERT INTO {} (id, type) SELECT * FROM unnest(%s::text[], %s::text[])"
         " ON CONFLICT DO NOTHING"
     ).format(sql.Identifier(LEGACY_TABLE))
-    with connection.cursor() as cursor:
-        cursor.execute(statement.as_string(), [ids, types])
+    with cursor() as bound:
+        bound.execute(statement.as_string(), [ids, types])

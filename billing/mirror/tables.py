@@ -17,7 +17,7 @@ from djstripe.models import DjstripePaymentMethod
 from psycopg import sql
 
 from billing.gateway.observation import StripeDict
-from billing.gateway.shapes import dig, id_of
+from billing.gateway.shapes import id_of
 
 Path = tuple[str, ...]
 
@@ -105,8 +105,11 @@ class Reference:
     def target(self, data: StripeDict) -> str | None:
         """The id that an object names here, as text or as the expanded object."""
         for path in self.paths:
-            if found := id_of(dig(data, *path)):
-                return found
+            found: Any = data
+            for name in path:
+                found = found.get(name) if found.__class__ is dict else None
+            if found and (target := id_of(found)):
+                return target
         return None
 
 

@@ -10,10 +10,11 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 
 import orjson
-from django.db import connection
 
+from billing.database import TEXTS, as_json, cursor, recordset
 from billing.gateway.lifecycle import rank
 from billing.gateway.observation import Observation, StripeDict
 
@@ -48,42 +49,62 @@ def digest(data: StripeDict) -> str:
     return hashlib.md5(content, usedforsecurity=False).hexdigest()
 
 
-COLUMNS = (
-    "object_id text, kind text, not_before timestamptz, not_after timestamptz, rank smallint,"
-    " digest text, deleted bool"
-)
+KNOWN = {
+    "not_before": "timestamptz",
+    "not_after": "timestamptz",
+    "rank": "smallint",
+    "digest": "text",
+    "deleted": "bool",
+}
+COLUMNS = {"object_id": "text", "kind": "text", **KNOWN}
 
 
-def lock(observations: Iterable[Observation]) -> dict[str, Held]:
+@dataclass(slots=True)
+class Locked:
+    """Version rows under their locks: what is held, and the objects that were new to us.
+
+    A new object of which there is one observation can only be written: its row says so
+    from the start, and `record` leaves it alone.
+    """
+
+    held: dict[str, Held]
+    recorded: set[str]
+
+
+def lock(observations: Iterable[Observation]) -> Locked:
     """Locks the version rows of these objects, in a fixed order, and reads them.
 
     Objects that were not held are not in the answer; their rows are made.
     """
-    kinds = {item.id: item.kind for item in observations}
-    ids = sorted(kinds)
-    rows = [{"object_id": object_id, "kind": kinds[object_id]} for object_id in ids]
-    with connection.cursor() as cursor:
-        cursor.execute(
-            """
-            INSERT INTO billing_stripe_versions (object_id, kind)
-            SELECT object_id, kind FROM json_to_recordset(%s::json) AS n(object_id text, kind text)
+    by_object: dict[str, list[Observation]] = {}
+    for item in observations:
+        by_object.setdefault(item.id, []).append(item)
+    ids = sorted(by_object)
+    rows = [_row(by_object[object_id]) for object_id in ids]
+    with cursor() as bound:
+        bound.execute(
+            f"""
+            INSERT INTO billing_stripe_versions ({", ".join(COLUMNS)})
+            SELECT object_id, kind, not_before, not_after, coalesce(rank, 0),
+                coalesce(digest, ''), deleted IS TRUE
+            FROM {recordset(COLUMNS)}
             ON CONFLICT DO NOTHING RETURNING object_id
-            """,
-            [orjson.dumps(rows).decode()],
+            """,  # noqa: S608  (the columns are named above)
+            [as_json(rows)],
         )
-        new = {row[0] for row in cursor.fetchall()}
-        held = [object_id for object_id in ids if object_id not in new]
-        if not held:
-            return {}
-        cursor.execute(
-            """
+        new = {row[0] for row in bound.fetchall()}
+        recorded = {object_id for object_id in new if len(by_object[object_id]) == 1}
+        if len(new) == len(ids):
+            return Locked({}, recorded)
+        bound.execute(
+            f"""
             SELECT object_id, not_before, not_after, rank, digest, deleted, recorded_at
-            FROM billing_stripe_versions WHERE object_id = ANY(%s)
+            FROM billing_stripe_versions WHERE object_id = ANY({TEXTS})
             ORDER BY object_id FOR UPDATE
-            """,
-            [held],
+            """,  # noqa: S608  (TEXTS stands in billing.database)
+            [as_json(object_id for object_id in ids if object_id not in new)],
         )
-        return {row[0]: Held(*row[1:]) for row in cursor.fetchall()}
+        return Locked({row[0]: Held(*row[1:]) for row in bound.fetchall()}, recorded)
 
 
 def judge(observations: Sequence[Observation], held: dict[str, Held]) -> Verdict:
@@ -168,27 +189,34 @@ def _compare(item: Observation, held: Held | None) -> str:
     return "doubtful"
 
 
-def record(written: Sequence[Observation]) -> None:
+def record(written: Iterable[Observation]) -> None:
     """Notes what was written, after it was, in the same transaction."""
-    rows = [
-        {
-            "object_id": item.id,
-            "not_before": item.not_before,
-            "not_after": item.not_after,
-            "rank": _rank(item),
-            "digest": digest(item.data),
-            "deleted": item.deleted,
-        }
-        for item in written
-    ]
-    with connection.cursor() as cursor:
-        cursor.execute(
+    rows = [_row([item]) for item in written]
+    if not rows:
+        return
+    with cursor() as bound:
+        bound.execute(
             f"""
             UPDATE billing_stripe_versions AS v
-            SET not_before = n.not_before, not_after = n.not_after, rank = n.rank,
-                digest = n.digest, deleted = n.deleted, recorded_at = clock_timestamp()
-            FROM json_to_recordset(%s::json) AS n({COLUMNS})
-            WHERE v.object_id = n.object_id
+            SET ({", ".join(KNOWN)}) = ROW({", ".join(f"n.{name}" for name in KNOWN)}),
+                recorded_at = clock_timestamp()
+            FROM {recordset(COLUMNS)} WHERE v.object_id = n.object_id
             """,  # noqa: S608  (the columns are named above)
-            [orjson.dumps(rows).decode()],
+            [as_json(rows)],
         )
+
+
+def _row(items: Sequence[Observation]) -> dict[str, Any]:
+    """A version row; of an object that was seen several times, only which one it is."""
+    item = items[0]
+    if len(items) > 1:
+        return {"object_id": item.id, "kind": item.kind}
+    return {
+        "object_id": item.id,
+        "kind": item.kind,
+        "not_before": item.not_before,
+        "not_after": item.not_after,
+        "rank": _rank(item),
+        "digest": digest(item.data),
+        "deleted": item.deleted,
+    }

@@ -9,8 +9,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from django.db import connection
-
+from billing.database import as_json, cursor, recordset
 from billing.gateway.observation import Observation, StripeDict, from_timestamp
 from billing.gateway.shapes import (
     dig,
@@ -21,7 +20,6 @@ from billing.gateway.shapes import (
     subscription_items,
     subscription_period,
 )
-from billing.projection.rows import as_json, recordset
 
 Row = dict[str, Any]
 
@@ -228,8 +226,8 @@ def attribute(attributions: Sequence[Attribution]) -> set[str]:
     for item in sorted(attributions, key=lambda a: (RANKS.index(a.by), a.at, a.user_id)):
         best.setdefault(item.customer_id, item)
     chosen = [best[customer_id] for customer_id in sorted(best)]
-    with connection.cursor() as cursor:
-        cursor.execute(
+    with cursor() as bound:
+        bound.execute(
             """
             INSERT INTO billing_customers AS c (stripe_customer_id, user_id, attributed_by,
                                                 attributed_at, livemode)
@@ -254,9 +252,9 @@ def attribute(attributions: Sequence[Attribution]) -> set[str]:
                 list(RANKS),
             ],
         )
-        known = sorted(row[0] for row in cursor.fetchall())
+        known = sorted(row[0] for row in bound.fetchall())
         for table in ("billing_subscriptions", "billing_invoices") if known else ():
-            cursor.execute(
+            bound.execute(
                 f"""
                 UPDATE {table} AS t SET user_id = c.user_id, updated_at = now()
                 FROM billing_customers c
@@ -312,8 +310,8 @@ def _upsert_customers(customers: Sequence[StripeDict]) -> set[str]:
     gone = [customer["id"] for customer in customers if customer.get("deleted") is True]
     changed = _upsert(CUSTOMERS, [customer_row(customer) for customer in present])
     if gone:
-        with connection.cursor() as cursor:
-            cursor.execute(
+        with cursor() as bound:
+            bound.execute(
                 """
                 INSERT INTO billing_customers (stripe_customer_id, deleted)
                 SELECT unnest(%s::text[]), true
@@ -323,7 +321,7 @@ def _upsert_customers(customers: Sequence[StripeDict]) -> set[str]:
                 """,
                 [sorted(gone)],
             )
-            changed |= {row[0] for row in cursor.fetchall()}
+            changed |= {row[0] for row in bound.fetchall()}
     return changed
 
 
@@ -359,9 +357,9 @@ def _upsert(table: Table, rows: Sequence[Row]) -> set[str]:
         WHERE ({old}) IS DISTINCT FROM ({new}) {user_differs}
         RETURNING {table.key}
     """  # noqa: S608  (names of tables and columns stand above)
-    with connection.cursor() as cursor:
-        cursor.execute(sql, [as_json(rows)])
-        return {row[0] for row in cursor.fetchall()}
+    with cursor() as bound:
+        bound.execute(sql, [as_json(rows)])
+        return {row[0] for row in bound.fetchall()}
 
 
 def text(value: Any) -> str:

@@ -23,7 +23,7 @@ from billing.gateway.shapes import event_customer_id, list_data
 from billing.mirror import account, store, versions
 from billing.mirror.objects import Batch
 from billing.models import PaymentReversal, acting_as
-from billing.projection import accounts, prices, purchases
+from billing.projection import accounts, prices, purchases, settlement
 from billing.projection.ledger import Posted
 from billing.projection.purchases import Lines
 
@@ -129,7 +129,8 @@ def fetch(kind: str, object_id: str, *, stripe: Gateway | None = None) -> Observ
 def _write(observations: Sequence[Observation], knowledge: Knowledge, doubted: set[str]) -> Intake:
     """The whole way of a batch, inside the transaction. Raises _MissingError early."""
     items = [*observations, *knowledge.fetched.values(), *knowledge.invoice_payments]
-    verdict = versions.judge(items, versions.lock(items))
+    locked = versions.lock(items)
+    verdict = versions.judge(items, locked.held)
     _accept_what_cannot_be_fetched(verdict, knowledge.absent)
     found = purchases.read(verdict.write, knowledge.lines)
     account_id = _own_account(knowledge)
@@ -143,11 +144,11 @@ def _write(observations: Sequence[Observation], knowledge: Knowledge, doubted: s
         store.write(batch, account_id=account_id, livemode=settings.STRIPE_LIVE_MODE)
         purchases.lock(found, {event_customer_id(item.data) for item in verdict.write} - {""})
         changed, sources, known = _project(verdict.write, found)
-        versions.record(verdict.write)
+        versions.record(item for item in verdict.write if item.id not in locked.recorded)
     else:
         changed, sources, known = set(), set(), set()
     # What is old is settled too: a replay grants what could not be granted at first.
-    posted = purchases.settle(sources | purchases.sources_of(verdict.old), known)
+    posted = settlement.settle(sources | purchases.sources_of(verdict.old), known)
     return Intake(verdict.write, verdict.old, posted, changed)
 
 

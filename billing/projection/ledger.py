@@ -8,8 +8,7 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from django.db import connection
-
+from billing.database import TEXTS, as_json, cursor, recordset
 from billing.models import CreditEntry
 from billing.models.context import set_setting
 
@@ -25,6 +24,7 @@ class Entry:
     """Credits to give (`amount` above 0) or to take back (below 0), and why.
 
     `source` names what was bought, refunded or disputed: one source is posted once.
+    `covered_by` names another whose entry stands for this one too.
     """
 
     user_id: str
@@ -32,6 +32,7 @@ class Entry:
     kind: CreditEntry.Kind
     source: str | None = None
     reason: str = ""
+    covered_by: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,10 +55,11 @@ def post(entries: Sequence[Entry]) -> list[Posted]:
     """
     wanted = [entry for entry in entries if entry.amount]
     accounts = _lock(entry.user_id for entry in wanted)
-    taken = existing_sources([entry.source for entry in wanted if entry.source])
+    sources = {source for entry in wanted for source in (entry.source, entry.covered_by)}
+    taken = existing_sources(source for source in sources if source)
     posted: list[Posted] = []
     for entry in wanted:
-        if entry.source in taken:
+        if entry.source in taken or entry.covered_by in taken:
             continue
         if entry.source:
             taken.add(entry.source)
@@ -88,21 +90,24 @@ def correct(
     return posted
 
 
-def existing_sources(sources: Sequence[str]) -> set[str]:
+def existing_sources(sources: Iterable[str]) -> set[str]:
     """Those of the sources that the ledger has an entry for."""
-    if not sources:
+    wanted = as_json(sources)
+    if wanted == "[]":
         return set()
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT source FROM credit_entries WHERE source = ANY(%s)", [list(sources)])
-        return {row[0] for row in cursor.fetchall()}
+    with cursor() as bound:
+        bound.execute(f"SELECT source FROM credit_entries WHERE source = ANY({TEXTS})", [wanted])  # noqa: S608
+        return {row[0] for row in bound.fetchall()}
 
 
-def nominal_by_source(sources: Sequence[str]) -> dict[str, int]:
+def nominal_by_source(sources: Iterable[str]) -> dict[str, int]:
     """What was given or taken for each source, whatever part of it was owed."""
-    rows = CreditEntry.objects.filter(source__in=sources).values_list(
-        "source", "delta", "owed_delta"
-    )
-    return {source: delta - owed_delta for source, delta, owed_delta in rows if source}
+    with cursor() as bound:
+        bound.execute(
+            f"SELECT source, delta - owed_delta FROM credit_entries WHERE source = ANY({TEXTS})",  # noqa: S608
+            [as_json(sources)],
+        )
+        return dict(bound.fetchall())
 
 
 def _settle(entry: Entry, balance: int, owed: int) -> Posted:
@@ -122,17 +127,19 @@ def _lock(user_ids: Iterable[str]) -> dict[str, tuple[int, int]]:
     ordered = sorted(set(user_ids))
     if not ordered:
         return {}
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "INSERT INTO lead_credits (user_id) SELECT unnest(%s::text[]) ON CONFLICT DO NOTHING",
-            [ordered],
+    users = as_json(ordered)
+    with cursor() as bound:
+        bound.execute(
+            "INSERT INTO lead_credits (user_id)"
+            " SELECT json_array_elements_text(%s::json) ON CONFLICT DO NOTHING",
+            [users],
         )
-        cursor.execute(
-            "SELECT user_id, balance, owed FROM lead_credits WHERE user_id = ANY(%s)"
+        bound.execute(
+            f"SELECT user_id, balance, owed FROM lead_credits WHERE user_id = ANY({TEXTS})"  # noqa: S608
             " ORDER BY user_id FOR UPDATE",
-            [ordered],
+            [users],
         )
-        return {user_id: (balance, owed) for user_id, balance, owed in cursor.fetchall()}
+        return {user_id: (balance, owed) for user_id, balance, owed in bound.fetchall()}
 
 
 def _write(posted: Sequence[Posted]) -> None:
@@ -140,19 +147,19 @@ def _write(posted: Sequence[Posted]) -> None:
     if not posted:
         return
     final = {item.entry.user_id: item for item in posted}
+    columns = {"user_id": "text", "balance": "bigint", "owed": "bigint"}
+    rows = [
+        {"user_id": user_id, "balance": item.balance_after, "owed": item.owed_after}
+        for user_id, item in final.items()
+    ]
     set_setting("billing.entries", json.dumps([_announced(item) for item in posted]))
-    with connection.cursor() as cursor:
-        cursor.execute(
-            """
+    with cursor() as bound:
+        bound.execute(
+            f"""
             UPDATE lead_credits AS c SET balance = n.balance, owed = n.owed, updated_at = now()
-            FROM unnest(%s::text[], %s::bigint[], %s::bigint[]) AS n(user_id, balance, owed)
-            WHERE c.user_id = n.user_id
-            """,
-            [
-                list(final),
-                [item.balance_after for item in final.values()],
-                [item.owed_after for item in final.values()],
-            ],
+            FROM {recordset(columns)} WHERE c.user_id = n.user_id
+            """,  # noqa: S608  (the columns are named above)
+            [as_json(rows)],
         )
     set_setting("billing.entries", "")
 

@@ -1,6 +1,6 @@
 """A purchase that a person names: looked up, and granted on their word once and for all."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from django.db.models import Q
 from django.db.models.functions import Now
@@ -9,7 +9,7 @@ from billing.gateway.client import Gateway, StripeNotFoundError, gateway
 from billing.gateway.observation import Observation
 from billing.gateway.shapes import id_of
 from billing.models import BillingCustomer, InvoicePayment, Purchase
-from billing.projection import ledger, purchases
+from billing.projection import ledger, purchases, settlement
 from billing.projection.intake import fetch, lines_of
 from billing.projection.ledger import Entry, Posted
 from billing.projection.prices import credits_by_price
@@ -54,7 +54,7 @@ def look_up(purchase_id: str) -> NamedPurchase:
     return NamedPurchase(
         purchase,
         sum(worth[line["price"]] * line["quantity"] for line in mapped) if mapped else None,
-        sorted(ledger.existing_sources(purchases.grant_sources(purchase))),
+        sorted(ledger.existing_sources(settlement.grant_sources(purchase))),
     )
 
 
@@ -65,7 +65,7 @@ def grant_by_hand(purchase: Purchase, user_id: str, amount: int, reason: str) ->
     what was refunded of it is taken back at once. Raises AlreadyGrantedError and
     ledger.LedgerError.
     """
-    purchases.lock(purchases.Found(purchases=[purchase]), ())
+    purchases.lock_keys({purchase.source, purchase.payment_intent_id} - {""})
     row, _ = Purchase.objects.get_or_create(
         source=purchase.source,
         defaults={
@@ -74,11 +74,11 @@ def grant_by_hand(purchase: Purchase, user_id: str, amount: int, reason: str) ->
             if field.attname not in ("id", "updated_at")
         },
     )
-    given = ledger.existing_sources(purchases.grant_sources(row))
+    given = ledger.existing_sources(settlement.grant_sources(row))
     if given or row.status == Purchase.Status.GRANTED:
         by = f" (ledger entry {min(given)})" if given else ""
         raise AlreadyGrantedError(f"{row.source} has its credits already{by}.")
-    entry = Entry(user_id, amount, purchases.entry_kind(row), purchases.whole_source(row), reason)
+    entry = Entry(user_id, amount, settlement.entry_kind(row), settlement.whole_source(row), reason)
     [posted] = ledger.post([entry])
     Purchase.objects.filter(pk=row.pk).update(
         user_id=user_id,
@@ -87,7 +87,7 @@ def grant_by_hand(purchase: Purchase, user_id: str, amount: int, reason: str) ->
         granted_at=Now(),
         updated_at=Now(),
     )
-    purchases.settle([row.source])
+    settlement.settle([row.source])
     return posted
 
 
@@ -142,6 +142,5 @@ def _read(observation: Observation) -> Purchase:
         )
     wanted = purchases.lines_wanted([observation], {})
     lines = lines_of(wanted, gateway()) if wanted else {}
-    [purchase] = purchases.read([observation], lines).purchases
-    purchase.status = Purchase.Status.UNATTRIBUTED
-    return purchase
+    [paid] = purchases.read([observation], lines).purchases
+    return Purchase(status=Purchase.Status.UNATTRIBUTED, **asdict(paid))

@@ -2,9 +2,9 @@
 
 from collections.abc import Iterable
 
-from django.db import connection
 from djstripe.models import Price
 
+from billing.database import cursor
 from billing.gateway.observation import StripeDict
 from billing.gateway.shapes import dig, id_of
 from billing.models import CreditPrice
@@ -29,8 +29,8 @@ def seed(prices: Iterable[StripeDict], names: dict[str, str] | None = None) -> s
     if not hinted:
         return set()
     ordered = sorted(hinted)
-    with connection.cursor() as cursor:
-        cursor.execute(
+    with cursor() as bound:
+        bound.execute(
             """
             INSERT INTO billing_credit_prices (price_id, name, credits, updated_by)
             SELECT n.*, 'stripe' FROM unnest(%s::text[], %s::text[], %s::int[]) AS n(a, b, c)
@@ -38,7 +38,7 @@ def seed(prices: Iterable[StripeDict], names: dict[str, str] | None = None) -> s
             """,
             [ordered, [hinted[p][0] for p in ordered], [hinted[p][1] for p in ordered]],
         )
-        return {row[0] for row in cursor.fetchall()}
+        return {row[0] for row in bound.fetchall()}
 
 
 def credits_by_price(price_ids: Iterable[str]) -> dict[str, int]:

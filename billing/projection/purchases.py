@@ -1,17 +1,13 @@
-"""What was paid, what it is worth in credits, and what was taken back (DESIGN, rule 5).
+"""What was paid and what was taken back, as Stripe's objects say it (DESIGN, rule 5)."""
 
-Everything here follows from the objects' state, not from the events that told of it,
-so that a webhook, its replay, a sync and a support agent converge on the same entries.
-"""
-
-from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
-from django.db import connection
 from django.db.models import Q
 
+from billing.database import as_json, cursor, recordset
 from billing.gateway.observation import Observation, StripeDict
 from billing.gateway.shapes import (
     dig,
@@ -24,18 +20,8 @@ from billing.gateway.shapes import (
     metadata_user_id,
     session_user_id,
 )
-from billing.models import (
-    BillingCustomer,
-    CreditEntry,
-    InvoicePayment,
-    PaymentReversal,
-    Purchase,
-)
-from billing.projection import ledger
+from billing.models import InvoicePayment, PaymentReversal, Purchase
 from billing.projection.accounts import dated, text
-from billing.projection.ledger import Entry, Posted
-from billing.projection.prices import credits_by_price
-from billing.projection.rows import as_json, recordset
 
 GRANTING_REASONS = ("subscription_create", "subscription_cycle")
 REVERSALS = ("refund", "dispute")
@@ -43,11 +29,28 @@ REVERSALS = ("refund", "dispute")
 Lines = list[dict[str, Any]]
 
 
+@dataclass(frozen=True, slots=True)
+class Paid:
+    """A purchase as its session or invoice shows it. The fields are billing.models.Purchase's."""
+
+    source: str
+    kind: str
+    user_id: str | None
+    stripe_customer_id: str
+    email: str
+    payment_intent_id: str
+    amount: int
+    currency: str
+    lines: Lines
+    livemode: bool
+    created_at: datetime
+
+
 @dataclass(slots=True)
 class Found:
     """What a batch of objects says of purchases: their new rows, and what to settle."""
 
-    purchases: list[Purchase] = field(default_factory=list)
+    purchases: list[Paid] = field(default_factory=list)
     reversals: list[PaymentReversal] = field(default_factory=list)
     payments: set[tuple[str, str]] = field(default_factory=set)  # payment intent, invoice
 
@@ -86,9 +89,10 @@ def lines_wanted(
         period = is_paid_period(item.data) and not _embedded_whole(item.data.get("lines"))
         if pack or period:
             wanted[item.id] = (item.kind, int(item.data.get("created") or 0))
-    stored = Purchase.objects.filter(source__in=wanted).values_list("source", flat=True)
-    for source in stored:
-        del wanted[source]
+    if wanted:
+        stored = Purchase.objects.filter(source__in=wanted).values_list("source", flat=True)
+        for source in stored:
+            del wanted[source]
     return {(kind, object_id): created for object_id, (kind, created) in wanted.items()}
 
 
@@ -102,12 +106,10 @@ def read(items: Iterable[Observation], known_lines: Mapping[str, Lines]) -> Foun
             case "checkout.session" if is_paid_pack(item.data):
                 found.purchases.append(_from_session(item.data, known_lines))
             case "invoice":
-                found.payments |= {
-                    (payment_intent, item.id)
-                    for payment_intent in invoice_payment_intent_ids(item.data)
-                }
+                intents = invoice_payment_intent_ids(item.data)
+                found.payments |= {(payment_intent, item.id) for payment_intent in intents}
                 if is_paid_period(item.data):
-                    found.purchases.append(_from_invoice(item.data, known_lines))
+                    found.purchases.append(_from_invoice(item.data, intents, known_lines))
             case "invoice_payment":
                 payment_intent = id_of(dig(item.data, "payment", "payment_intent"))
                 invoice = id_of(item.data.get("invoice"))
@@ -151,25 +153,6 @@ def store(found: Found) -> set[str]:
     return sources | (_sources_paid_by(intents) if intents else set())
 
 
-def settle(sources: Iterable[str], customer_ids: Iterable[str] = ()) -> list[Posted]:
-    """Brings the ledger to where these purchases, and those of these customers, want it.
-
-    Grants what is paid, attributed and priced and has no grant; takes back what was
-    refunded or disputed, pro rata; gives back where that failed. Idempotent.
-    """
-    conditions = Q(source__in=set(sources))
-    customers = set(customer_ids)
-    if customers:
-        conditions |= Q(stripe_customer_id__in=customers, user_id__isnull=True)
-    purchases = list(Purchase.objects.filter(conditions).order_by("source").select_for_update())
-    if not purchases:
-        return []
-    _attribute(purchases)
-    posted = _grant([p for p in purchases if p.status != Purchase.Status.GRANTED])
-    posted += ledger.post(_reversal_entries(purchases))
-    return posted
-
-
 def unpriced_with(price_ids: Iterable[str]) -> set[str]:
     """Sources of unpriced purchases that contain one of these prices, mapped by now."""
     contains = Q()
@@ -199,9 +182,9 @@ def _sources_paid_by(intents: Iterable[str]) -> set[str]:
     }
 
 
-def _from_session(session: StripeDict, known_lines: Mapping[str, Lines]) -> Purchase:
+def _from_session(session: StripeDict, known_lines: Mapping[str, Lines]) -> Paid:
     lines = known_lines.get(session["id"]) or list_data(session.get("line_items"))
-    return Purchase(
+    return Paid(
         source=session["id"],
         kind=Purchase.Kind.PACK,
         user_id=session_user_id(session) or None,
@@ -216,10 +199,11 @@ def _from_session(session: StripeDict, known_lines: Mapping[str, Lines]) -> Purc
     )
 
 
-def _from_invoice(invoice: StripeDict, known_lines: Mapping[str, Lines]) -> Purchase:
+def _from_invoice(
+    invoice: StripeDict, intents: Sequence[str], known_lines: Mapping[str, Lines]
+) -> Paid:
     lines = known_lines.get(invoice["id"]) or list_data(invoice.get("lines"))
-    intents = invoice_payment_intent_ids(invoice)
-    return Purchase(
+    return Paid(
         source=invoice["id"],
         kind=Purchase.Kind.SUBSCRIPTION,
         user_id=metadata_user_id(invoice) or None,
@@ -282,28 +266,35 @@ def _embedded_whole(lines: Any) -> bool:
 
 
 def lock(found: Found, customer_ids: Iterable[str]) -> None:
-    """One lock a customer, a payment and a purchase, in one order for everybody.
-
-    Of two transactions that tell of one purchase (who bought it, that it was paid, that
-    it was refunded) the later then sees what the earlier wrote.
-    """
+    """Locks every customer, payment and purchase that a batch tells of (see `lock_keys`)."""
     keys = {purchase.source for purchase in found.purchases} | set(customer_ids)
     keys |= {p.payment_intent_id for p in found.purchases if p.payment_intent_id}
     keys |= {key for pair in found.payments for key in pair}
     intents = {r.payment_intent_id for r in found.reversals if r.payment_intent_id}
-    keys |= intents
-    keys |= set(
-        InvoicePayment.objects.filter(payment_intent_id__in=intents).values_list(
-            "stripe_invoice_id", flat=True
+    if intents:
+        keys |= intents
+        keys |= set(
+            InvoicePayment.objects.filter(payment_intent_id__in=intents).values_list(
+                "stripe_invoice_id", flat=True
+            )
         )
-    )
-    if not keys:
+    lock_keys(keys)
+
+
+def lock_keys(keys: Iterable[str]) -> None:
+    """One lock an id, in one order for everybody, until the transaction ends.
+
+    Of two transactions that tell of one purchase (who bought it, that it was paid, that
+    it was refunded) the later then sees what the earlier wrote.
+    """
+    wanted = as_json(keys)
+    if wanted == "[]":
         return
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT pg_advisory_xact_lock(k) FROM"
-            " (SELECT DISTINCT hashtextextended(t, 0) AS k FROM unnest(%s::text[]) t ORDER BY k) s",
-            [sorted(keys)],
+    with cursor() as bound:
+        bound.execute(
+            "SELECT pg_advisory_xact_lock(k) FROM (SELECT DISTINCT hashtextextended(t, 0) AS k"
+            " FROM json_array_elements_text(%s::json) t ORDER BY k) s",
+            [wanted],
         )
 
 
@@ -322,12 +313,11 @@ NEW_PURCHASE = {
 }
 
 
-def _store_purchases(purchases: Sequence[Purchase]) -> None:
+def _store_purchases(purchases: Sequence[Paid]) -> None:
     """New purchases; of known ones only what may come later: payment, user, amount."""
     names = ", ".join(NEW_PURCHASE)
-    rows = as_json({name: getattr(p, name) for name in NEW_PURCHASE} for p in purchases)
-    with connection.cursor() as cursor:
-        cursor.execute(
+    with cursor() as bound:
+        bound.execute(
             f"""
             INSERT INTO billing_purchases AS p (status, {names})
             SELECT %s, {names} FROM {recordset(NEW_PURCHASE)} ORDER BY source
@@ -344,19 +334,19 @@ def _store_purchases(purchases: Sequence[Purchase]) -> None:
                    coalesce(nullif(excluded.stripe_customer_id, ''), p.stripe_customer_id),
                    excluded.amount, coalesce(p.user_id, excluded.user_id))
             """,  # noqa: S608  (the columns are named above)
-            [Purchase.Status.UNATTRIBUTED, rows],
+            [Purchase.Status.UNATTRIBUTED, as_json(purchases)],
         )
 
 
 def _store_payments(payments: Iterable[tuple[str, str]]) -> None:
-    ordered = sorted(payments)
-    with connection.cursor() as cursor:
-        cursor.execute(
-            """
-            INSERT INTO billing_invoice_payments (payment_intent_id, stripe_invoice_id)
-            SELECT * FROM unnest(%s::text[], %s::text[]) ON CONFLICT DO NOTHING
-            """,
-            [[intent for intent, _ in ordered], [invoice for _, invoice in ordered]],
+    columns = {"payment_intent_id": "text", "stripe_invoice_id": "text"}
+    rows = [dict(zip(columns, pair, strict=True)) for pair in sorted(payments)]
+    with cursor() as bound:
+        bound.execute(
+            "INSERT INTO billing_invoice_payments (payment_intent_id, stripe_invoice_id)"  # noqa: S608
+            f" SELECT payment_intent_id, stripe_invoice_id FROM {recordset(columns)}"
+            " ON CONFLICT DO NOTHING",
+            [as_json(rows)],
         )
 
 
@@ -367,202 +357,3 @@ def _store_reversals(reversals: Sequence[PaymentReversal]) -> None:
         unique_fields=["stripe_id"],
         update_fields=["payment_intent_id", "charge_id", "amount", "status", "active"],
     )
-
-
-def _attribute(purchases: Sequence[Purchase]) -> None:
-    """Fills in who bought, where only the customer is known."""
-    nameless = [p for p in purchases if not p.user_id and p.stripe_customer_id]
-    if not nameless:
-        return
-    customers = {p.stripe_customer_id for p in nameless}
-    known = dict(
-        BillingCustomer.objects.filter(
-            stripe_customer_id__in=customers, user_id__isnull=False
-        ).values_list("stripe_customer_id", "user_id")
-    )
-    for purchase in nameless:
-        purchase.user_id = known.get(purchase.stripe_customer_id)
-
-
-def _grant(purchases: Sequence[Purchase]) -> list[Posted]:
-    """Grants what can be granted, and notes of the rest what is missing."""
-    worth = credits_by_price(line["price"] for p in purchases for line in p.lines)
-    entries: list[Entry] = []
-    given = ledger.existing_sources([s for p in purchases for s in grant_sources(p)])
-    for purchase in purchases:
-        mapped = [line for line in purchase.lines if line["price"] in worth]
-        purchase.credits = (
-            sum(worth[line["price"]] * line["quantity"] for line in mapped) if mapped else None
-        )
-        if not mapped:
-            purchase.status = Purchase.Status.UNPRICED
-        elif not purchase.user_id:
-            purchase.status = Purchase.Status.UNATTRIBUTED
-        else:
-            purchase.status = Purchase.Status.GRANTED
-            if whole_source(purchase) not in given:
-                entries += _grant_entries(purchase, mapped, worth)
-    posted = ledger.post(entries)
-    _mark(purchases)
-    return posted
-
-
-MARKED = {"id": "bigint", "user_id": "text", "credits": "bigint", "status": "text"}
-
-
-def _mark(purchases: Sequence[Purchase]) -> None:
-    """Notes who bought, what it was worth, and whether it was granted (just now)."""
-    if not purchases:
-        return
-    rows = as_json({name: getattr(p, name) for name in MARKED} for p in purchases)
-    with connection.cursor() as cursor:
-        cursor.execute(
-            f"""
-            UPDATE billing_purchases AS p
-            SET user_id = n.user_id, credits = n.credits, status = n.status,
-                granted_at = CASE WHEN n.status = %s THEN now() END, updated_at = now()
-            FROM {recordset(MARKED)}
-            WHERE p.id = n.id
-              AND (p.user_id, p.credits, p.status)
-                  IS DISTINCT FROM (n.user_id, n.credits, n.status)
-            """,  # noqa: S608  (the columns are named above)
-            [Purchase.Status.GRANTED, rows],
-        )
-
-
-def _grant_entries(purchase: Purchase, lines: Lines, worth: Mapping[str, int]) -> list[Entry]:
-    """A pack is one entry, keyed by its session; a period one for each invoice line."""
-    assert purchase.user_id  # noqa: S101  (narrows the type)
-    kind = entry_kind(purchase)
-    if purchase.kind == Purchase.Kind.PACK:
-        return [
-            Entry(
-                purchase.user_id,
-                sum(worth[line["price"]] * line["quantity"] for line in lines),
-                kind,
-                whole_source(purchase),
-                f"Paid in checkout session {purchase.source}",
-            )
-        ]
-    return [
-        Entry(
-            purchase.user_id,
-            worth[line["price"]] * line["quantity"],
-            kind,
-            f"{whole_source(purchase)}:{line['id']}",
-            f"Paid with invoice {purchase.source}",
-        )
-        for line in lines
-    ]
-
-
-def entry_kind(purchase: Purchase) -> CreditEntry.Kind:
-    if purchase.kind == Purchase.Kind.PACK:
-        return CreditEntry.Kind.PACK
-    return CreditEntry.Kind.SUBSCRIPTION
-
-
-def whole_source(purchase: Purchase) -> str:
-    prefix = "checkout" if purchase.kind == Purchase.Kind.PACK else "invoice"
-    return f"{prefix}:{purchase.source}"
-
-
-def grant_sources(purchase: Purchase) -> list[str]:
-    """Every source under which this purchase can have been granted."""
-    whole = whole_source(purchase)
-    return [whole, *(f"{whole}:{line['id']}" for line in purchase.lines)]
-
-
-def _reversal_entries(purchases: Sequence[Purchase]) -> list[Entry]:
-    """What is to be taken or given back for the refunds and disputes of these purchases."""
-    granted = [p for p in purchases if p.status == Purchase.Status.GRANTED and p.user_id]
-    by_source = _reversals_of(granted)
-    if not by_source:
-        return []
-    sources = [s for p in granted for s in grant_sources(p)]
-    sources += [s for rs in by_source.values() for r in rs for s in (_taken(r), _given_back(r))]
-    nominal = ledger.nominal_by_source(sources)
-    entries: list[Entry] = []
-    for purchase in granted:
-        if purchase.source in by_source:
-            entries += _entries_to_target(purchase, by_source[purchase.source], nominal)
-    return entries
-
-
-def _entries_to_target(
-    purchase: Purchase, reversals: Sequence[PaymentReversal], nominal: Mapping[str, int]
-) -> list[Entry]:
-    """Steps to the share of the grant that the money now taken back stands for.
-
-    The share is rounded down once, over the sum: the parts of a refund in three add up
-    to the whole, whatever their order.
-    """
-    assert purchase.user_id  # noqa: S101  (narrows the type)
-    total = sum(nominal.get(source, 0) for source in grant_sources(purchase))
-    is_taken = {r.stripe_id: _taken(r) in nominal for r in reversals}
-    is_returned = {r.stripe_id: _given_back(r) in nominal for r in reversals}
-    counted = {
-        r.stripe_id: r.amount
-        for r in reversals
-        if is_taken[r.stripe_id] and not is_returned[r.stripe_id]
-    }
-    current = -sum(
-        nominal.get(source, 0) for r in reversals for source in (_taken(r), _given_back(r))
-    )
-    entries: list[Entry] = []
-    for reversal in reversals:
-        if reversal.active and not is_taken[reversal.stripe_id]:
-            counted[reversal.stripe_id] = reversal.amount
-            source = _taken(reversal)
-        elif not reversal.active and reversal.stripe_id in counted:
-            del counted[reversal.stripe_id]
-            source = _given_back(reversal)
-        else:
-            continue
-        target = _share(total, sum(counted.values()), purchase.amount)
-        kind, reason = _wording(reversal)
-        entries.append(Entry(purchase.user_id, current - target, kind, source, reason))
-        current = target
-    return entries
-
-
-def _share(granted: int, reversed_amount: int, paid: int) -> int:
-    """Credits that `reversed_amount` of `paid` (minor units) stands for, rounded down."""
-    return granted * min(reversed_amount, paid) // paid if paid > 0 else 0
-
-
-def _reversals_of(purchases: Sequence[Purchase]) -> dict[str, list[PaymentReversal]]:
-    """The reversals of each purchase's payments, by its source, oldest first."""
-    source_of = {p.payment_intent_id: p.source for p in purchases if p.payment_intent_id}
-    invoices = {p.source for p in purchases if p.kind == Purchase.Kind.SUBSCRIPTION}
-    source_of |= dict(
-        InvoicePayment.objects.filter(stripe_invoice_id__in=invoices).values_list(
-            "payment_intent_id", "stripe_invoice_id"
-        )
-    )
-    found: dict[str, list[PaymentReversal]] = defaultdict(list)
-    for reversal in PaymentReversal.objects.filter(payment_intent_id__in=source_of).order_by(
-        "created_at", "stripe_id"
-    ):
-        found[source_of[reversal.payment_intent_id]].append(reversal)
-    return found
-
-
-def _taken(reversal: PaymentReversal) -> str:
-    return f"{reversal.kind}:{reversal.stripe_id}"
-
-
-def _given_back(reversal: PaymentReversal) -> str:
-    return f"{reversal.kind}_reversed:{reversal.stripe_id}"
-
-
-def _wording(reversal: PaymentReversal) -> tuple[CreditEntry.Kind, str]:
-    match (reversal.kind, reversal.active):
-        case (PaymentReversal.Kind.REFUND, True):
-            return CreditEntry.Kind.REFUND, f"Refund {reversal.stripe_id}"
-        case (PaymentReversal.Kind.REFUND, False):
-            return CreditEntry.Kind.REFUND_FAILED, f"Refund {reversal.stripe_id} did not go through"
-        case (_, True):
-            return CreditEntry.Kind.DISPUTE, f"Dispute {reversal.stripe_id}"
-        case _:
-            return CreditEntry.Kind.DISPUTE_WON, f"Funds of dispute {reversal.stripe_id} are back"
