@@ -130,9 +130,10 @@ def _words(fault: Json) -> str:
     told = [
         _word(name.replace("_", " "), value)
         for name, value in fault.items()
-        if name not in UNSAID and value not in (None, False, 0, "*", ["*"])
+        if name not in UNSAID and value not in (None, False, 0, "*", ["*"], ("*",))
     ]
-    return ", ".join([*told, f"{fault['count']} times" if fault["count"] else "always"])
+    often = {None: "always", 1: "once"}.get(fault["count"], f"{fault['count']} times")
+    return ", ".join([*told, often])
 
 
 def _word(name: str, value: object) -> str:

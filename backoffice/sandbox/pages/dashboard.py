@@ -86,7 +86,7 @@ def let_time_pass(visit: Visit) -> Response:
 
 
 def _stories(visit: Visit) -> Html:
-    note = "Each goes through the same code as Stripe's API, and makes the same events."
+    note = "Each runs the code behind the API, and makes the same events."
     wanted = TALES.get(visit.request.path_params.get("id", "buy_pack"))
     forms = [_story(visit, told, is_open=told is wanted) for told in TALES.values()]
     return layout.section("Tell a story", forms, note=note)

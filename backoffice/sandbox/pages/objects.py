@@ -73,14 +73,14 @@ def _kind(visit: Visit) -> Response:
     )
     found = [orjson.loads(text) for text, _ in rows[:PAGE_SIZE]]
     shown = [
-        (layout.object_link(one["id"]), layout.when(one.get("created")), summary(one))
+        (layout.object_link(one["id"]), summary(one), layout.when(one.get("created")))
         for one in found
     ]
     older = f"/objects/{kind}?before={found[-1]['id']}" if len(rows) > PAGE_SIZE else None
     return show(
         words(kind, len(found)).capitalize(),
         layout.heading(words(kind, len(found)).capitalize()),
-        layout.table("Objects", ["Id", "Created", "What"], shown, "There are none."),
+        layout.table("Objects", ["Id", "What", "Created"], shown, "There are none."),
         h(
             "p.buttons",
             before and h("a.button", "Newest", href=f"/objects/{kind}"),

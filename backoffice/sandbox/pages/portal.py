@@ -192,7 +192,7 @@ def _invoices(work: Work, customer: Json) -> Html:
     ]
     rows = [
         (
-            day(invoice["created"]),
+            h("span.nowrap", day(invoice["created"])),
             money(invoice["amount_due"], invoice["currency"]),
             layout.badge(invoice["status"]),
             h("a", invoice["number"], href=f"/i/{invoice['id']}"),
