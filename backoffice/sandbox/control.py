@@ -101,8 +101,11 @@ def control_routes(sandbox: Sandbox, delivery: Delivery) -> list[Route]:
     async def switch_limits(request: Request, body: Json) -> Any:
         if not isinstance(body.get("on"), bool):
             raise invalid('Say {"on": true} or {"on": false}.', "on")
-        sandbox.limits.switch(on=body["on"])
-        return {"on": sandbox.limits.on}
+        rate = body.get("rate")
+        if rate is not None and not (is_number(rate) and rate >= 1):
+            raise invalid(f"Invalid rate, of requests a second: {rate!r}", "rate")
+        sandbox.limits.switch(on=body["on"], rate=rate)
+        return {"on": sandbox.limits.on, "rate": rate}
 
     async def make_key(request: Request, body: Json) -> Any:
         permissions = body.get("permissions")

@@ -30,23 +30,24 @@ class Bucket:
 
 @dataclass
 class RateLimits:
-    """The limits of one mode. `on` says whether they hold."""
+    """The limits of one mode. `on` says whether they hold, `rate` replaces Stripe's own."""
 
     livemode: bool = False
     on: bool = False
+    rate: float | None = None
     _buckets: dict[str, Bucket] = field(default_factory=dict)
 
-    def switch(self, *, on: bool) -> None:
+    def switch(self, *, on: bool, rate: float | None = None) -> None:
         """Lets the limits hold or not, from a clean slate."""
-        self.on = on
+        self.on, self.rate = on, rate
         self._buckets.clear()
 
     def check(self, endpoint: str) -> None:
         """Counts a request to `endpoint`; a 429 if it is one too many, and then it counts not."""
         if not self.on:
             return
-        account = self._bucket("", LIVE if self.livemode else TEST)
-        own = self._bucket(endpoint, ENDPOINT)
+        account = self._bucket("", self.rate or (LIVE if self.livemode else TEST))
+        own = self._bucket(endpoint, self.rate or ENDPOINT)
         if min(account.level, own.level) < 1:
             raise too_many("global-rate" if account.level < 1 else "endpoint-rate", self.livemode)
         account.level -= 1

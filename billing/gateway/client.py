@@ -7,10 +7,12 @@ dictionaries (STRIPE.md, Versions and shapes).
 
 import json
 import math
+import random
 import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
@@ -28,6 +30,9 @@ from billing.gateway.shapes import clean
 PAGE_SIZE = 100  # the most that Stripe gives at once
 TIMEOUT = 30  # seconds for one request
 NETWORK_RETRIES = 2
+# Seconds before a request that was one too many is made again. Stripe names no time to wait, its
+# limits are per second, and its package leaves the backing off to us.
+BUSY_PAUSES = (0.5, 1.0, 2.0, 4.0)
 LISTS_AT_ONCE = 4  # whose next pages are read ahead; more of them wait for their turn
 LONG_AGO = datetime.min.replace(tzinfo=UTC)
 
@@ -60,6 +65,14 @@ class GatewayError(Exception):
 
 class StripeUnavailableError(GatewayError):
     """Stripe did not answer, or asked to come back later: worth another try."""
+
+
+class StripeBusyError(StripeUnavailableError):
+    """Stripe was asked more often than its rate limits allow."""
+
+
+class StripeSilentError(StripeUnavailableError):
+    """Nothing came back at all: the network, or a time-out."""
 
 
 class StripeRefusedError(GatewayError):
@@ -130,6 +143,17 @@ class Gateway:
     def _send(
         self, method: str, path: str, params: Mapping[str, Any], idempotency_key: str | None = None
     ) -> tuple[StripeDict, Mapping[str, str]]:
+        """The request, made again later while Stripe says that there are too many of them."""
+        for pause in BUSY_PAUSES:
+            try:
+                return self._send_once(method, path, params, idempotency_key)
+            except StripeBusyError:
+                time.sleep(random.uniform(pause / 2, pause))  # noqa: S311
+        return self._send_once(method, path, params, idempotency_key)
+
+    def _send_once(
+        self, method: str, path: str, params: Mapping[str, Any], idempotency_key: str | None
+    ) -> tuple[StripeDict, Mapping[str, str]]:
         """The package's own request, of which only the answer's text is read by us.
 
         `StripeClient.raw_request` would decode it into OrderedDicts first, which takes
@@ -137,7 +161,7 @@ class Gateway:
         """
         requestor = self._client._requestor
         self.calls += 1
-        with translated_errors():
+        with _silence_remembered(), translated_errors():
             body, status, headers = requestor.request_raw(
                 method,
                 path,
@@ -271,12 +295,43 @@ def check_id(object_id: str) -> None:
         raise StripeNotFoundError(f"{object_id[:60]!r} is not an id of Stripe's.")
 
 
+_silence: ContextVar[list[StripeSilentError] | None] = ContextVar("silence", default=None)
+
+
+@contextmanager
+def giving_up_on_silence() -> Iterator[None]:
+    """Within it, after one request without any answer the others fail at once.
+
+    For work on many objects: each would wait its own minutes for a network that is gone.
+    """
+    token = _silence.set([])
+    try:
+        yield
+    finally:
+        _silence.reset(token)
+
+
+@contextmanager
+def _silence_remembered() -> Iterator[None]:
+    so_far = _silence.get()
+    if so_far:
+        raise StripeSilentError(str(so_far[0]))
+    try:
+        yield
+    except StripeSilentError as error:
+        if so_far is not None:
+            so_far.append(error)
+        raise
+
+
 @contextmanager
 def translated_errors() -> Iterator[None]:
     """The package's many errors as the few that make a difference to us."""
     try:
         yield
-    except (stripe.APIConnectionError, stripe.RateLimitError, stripe.APIError) as error:
+    except stripe.RateLimitError as error:
+        raise StripeBusyError(f"Stripe could not be reached: {describe(error)}") from error
+    except (stripe.APIConnectionError, stripe.APIError) as error:
         raise StripeUnavailableError(f"Stripe could not be reached: {describe(error)}") from error
     except stripe.InvalidRequestError as error:
         if error.http_status == 404 or error.code == "resource_missing":
