@@ -217,14 +217,15 @@ class Demo:
         parts = [f"\nThe back office runs: {url}/admin/\n\n  Log in as one of\n{log_ins}\n"]
         if self.state.endpoint:
             parts.append(f"  Three things to try\n{THINGS_TO_TRY}\n")
-            stripe = self.environment["STRIPE_API_BASE"]
-            parts.append(f"  Stripe's part, to buy, cancel, refund and break things: {stripe}/\n")
         else:
             parts.append(
                 "  Stripe is the account of STRIPE_SECRET_KEY. To get its webhooks here:\n"
                 f"    stripe listen --forward-to {url}/webhooks/stripe\n"
                 "  and set STRIPE_WEBHOOK_SECRET to the secret that it prints.\n"
             )
+        if not settings.STRIPE_SECRET_KEY:
+            stripe = self.environment["STRIPE_API_BASE"]
+            parts.append(f"  Stripe's part, to buy, cancel, refund and break things: {stripe}/\n")
         parts.append(
             f"  manage.py in another terminal: set -a; . {folder}/environment; set +a\n"
             f"  Logs: {folder}/logs. Ctrl-C stops everything."

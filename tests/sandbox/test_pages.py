@@ -206,6 +206,13 @@ def test_only_payment_methods_of_the_session_are_offered(shop: Storefront) -> No
     assert "Choose one of the payment methods." in refused.text
 
 
+def test_a_session_without_a_payment_method_of_the_sandbox_says_so(shop: Storefront) -> None:
+    session = shop.session(**{"payment_method_types[0]": "klarna"})
+    assert "has none of the payment methods" in shop.visit(session["url"])
+    refused = shop.submit(session["url"], email="a@example.com", method="klarna")
+    assert refused.status_code == 400
+
+
 def test_a_subscription_is_bought_in_checkout(shop: Storefront) -> None:
     session = shop.session(mode="subscription")
     assert "Leads 2 × $29.00 every month $58.00" in shop.visit(session["url"])

@@ -62,6 +62,8 @@ def describe(method: Json) -> str:
 def picker(legend: str, choices: Iterable[Choice], chosen: str = "") -> Html:
     """Radio buttons for the choices; the first is chosen unless `chosen` says otherwise."""
     known = list(choices)
+    if not known:
+        return h("p", "The sandbox has none of the payment methods that are taken here.")
     if chosen not in {choice.value for choice in known}:
         chosen = known[0].value
     return h(
