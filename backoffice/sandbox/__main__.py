@@ -107,18 +107,36 @@ class Server(uvicorn.Server):
             print(f"listening on http://{HOST}:{sockets[0].getsockname()[1]}", flush=True)  # noqa: T201
 
 
+def _listeners(port: int, unix_socket: Path | None) -> list[socket.socket]:
+    """The sockets to listen on, the one on loopback first; an OSError names what is not free."""
+    # asyncio sends small answers at once (TCP_NODELAY) only where the protocol is named.
+    loopback = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    loopback.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    wanted: list[tuple[socket.socket, tuple[str, int] | str, str]] = [
+        (loopback, (HOST, port), f"port {port}")
+    ]
+    if unix_socket:
+        if unix_socket.is_socket():  # of a sandbox that was killed
+            unix_socket.unlink()
+        local = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        wanted.append((local, str(unix_socket), str(unix_socket)))
+    for listener, address, name in wanted:
+        try:
+            listener.bind(address)
+        except OSError as error:
+            raise OSError(f"{name}: {error}") from error
+    return [listener for listener, _, _ in wanted]
+
+
 def main(argv: list[str] | None = None) -> int:
     """Runs the sandbox until it is told to stop; returns the exit code."""
     options = arguments(argv)
-    # asyncio sends small answers at once (TCP_NODELAY) only where the protocol is named.
-    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
-        listener.bind((HOST, options.port))
+        listeners = _listeners(options.port, options.unix_socket)
     except OSError as error:
-        print(f"cannot listen on port {options.port}: {error}", file=sys.stderr)  # noqa: T201
+        print(f"cannot listen on {error}", file=sys.stderr)  # noqa: T201
         return 1
-    base_url = f"http://{HOST}:{listener.getsockname()[1]}"
+    base_url = f"http://{HOST}:{listeners[0].getsockname()[1]}"
     if options.customers and not options.data.exists():
         base = options.now or int(time.time())
         build_world(options.data, options.customers, options.seed, now=base, base_url=base_url)
@@ -156,11 +174,6 @@ def main(argv: list[str] | None = None) -> int:
         server_header=False,
         timeout_graceful_shutdown=5,
     )
-    listeners = [listener]
-    if options.unix_socket:
-        options.unix_socket.unlink(missing_ok=True)
-        listeners.append(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM))
-        listeners[1].bind(str(options.unix_socket))
     Server(config).run(sockets=listeners)
     store.close()
     live_store.close()

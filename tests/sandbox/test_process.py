@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from backoffice.sandbox.__main__ import main
-from tests.sandbox.server import ROOT, SandboxProcess, run_sandbox, start_sandbox
+from tests.sandbox.server import API_KEY, ROOT, SandboxProcess, run_sandbox, start_sandbox
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -79,6 +79,32 @@ def test_a_taken_port_is_told_in_one_line(tmp_path: Path) -> None:
     assert ended.returncode == 1
     assert ended.stderr.startswith("cannot listen on port")
     assert "Traceback" not in ended.stderr
+
+
+def test_it_listens_on_a_unix_socket_too_even_after_it_was_killed(server_folder: Path) -> None:
+    address = server_folder.with_name("api.sock")
+    data = server_folder.with_name("s.db")
+    options = ["--unix-socket", str(address)]
+    start_sandbox(data, extra_args=options).kill()
+    assert address.is_socket()
+    headers = {"Authorization": f"Bearer {API_KEY}"}
+    through = httpx.HTTPTransport(uds=str(address))
+    with (
+        run_sandbox(data, extra_args=options) as again,
+        httpx.Client(transport=through, base_url="http://stripe", headers=headers) as local,
+    ):
+        made = local.post("/v1/customers", data={"name": "Ann"}).json()
+        assert again.stripe.v1.customers.retrieve(made["id"]).name == "Ann"
+
+
+def test_a_file_is_not_taken_for_a_unix_socket(tmp_path: Path) -> None:
+    letter = tmp_path / "letter"
+    letter.write_text("Dear Stripe")
+    data = str(tmp_path / "s.db")
+    ended = run("--port", "0", "--data", data, "--unix-socket", str(letter))
+    assert ended.returncode == 1
+    assert ended.stderr.startswith(f"cannot listen on {letter}")
+    assert letter.read_text() == "Dear Stripe"
 
 
 @pytest.mark.parametrize(
