@@ -22,16 +22,16 @@ def open_dispute(work: Work, charge: Json, *, reason: str, inquiry: bool) -> Jso
         reason=reason,
         status="warning_needs_response" if inquiry else "needs_response",
     )
-    brand = charge["payment_method_details"]["card"]["brand"]
-    dispute["payment_method_details"] = {
-        "card": {
-            "brand": brand,
-            "network": brand,
-            "case_type": "inquiry" if inquiry else "chargeback",
-            "network_reason_code": "10.4" if reason == "fraudulent" else "13.1",
-        },
-        "type": "card",
-    }
+    if card := charge["payment_method_details"].get("card"):
+        dispute["payment_method_details"] = {
+            "card": {
+                "brand": card["brand"],
+                "network": card["brand"],
+                "case_type": "inquiry" if inquiry else "chargeback",
+                "network_reason_code": "10.4" if reason == "fraudulent" else "13.1",
+            },
+            "type": "card",
+        }
     work.add(dispute)
     work.change(charge, disputed=True)
     if not inquiry:
