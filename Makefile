@@ -8,7 +8,7 @@ VENV_PYTHON = .venv/bin/python
 INSTALLED = .venv/.installed
 WORKERS ?= 2
 
-.PHONY: help install demo demo-reset stop test lint bench drill
+.PHONY: help install demo demo-reset stop test lint bench drill year
 .DEFAULT_GOAL := help
 
 help:
@@ -19,6 +19,7 @@ help:
 	@echo "make test        format, lint, types and the whole test suite"
 	@echo "make lint        format, lint and types alone"
 	@echo "make drill       kills the worker, PostgreSQL and the web server in 1,000 deliveries"
+	@echo "make year        a year of 1,000 customers, every row compared; takes many minutes"
 	@echo "make bench       our speed beside dj-stripe's own; takes minutes"
 
 install: $(INSTALLED)
@@ -58,3 +59,6 @@ bench: install
 
 drill: install
 	$(VENV_PYTHON) -m tests.durability
+
+year: install
+	$(VENV_PYTHON) -m tests.year
