@@ -9,6 +9,7 @@ from procrastinate.contrib.django import app
 
 from billing.ingress import worker
 from billing.ingress.queue import QUEUEING_LOCK, wake_worker
+from billing.mirror import store
 
 logger = logging.getLogger(__name__)
 
@@ -42,6 +43,14 @@ def process_inbox() -> None:
 def tick(timestamp: int) -> None:
     """Every ten seconds: what no wake-up call has brought (retries, a crash between)."""
     process_inbox()
+
+
+@app.periodic(cron="*/10 * * * *")
+@app.task(name="billing.mend_mirror", queueing_lock="billing.mend_mirror")
+def mend_mirror(timestamp: int) -> None:
+    """Every ten minutes: references that a process killed after its commit left open."""
+    with fresh_connection():
+        store.mend()
 
 
 @app.periodic(cron="* * * * *")

@@ -160,8 +160,8 @@ class Gateway:
         longer than all else that a page of a list needs.
         """
         requestor = self._client._requestor
-        self.calls += 1
         with _silence_remembered(), translated_errors():
+            self.calls += 1
             body, status, headers = requestor.request_raw(
                 method,
                 path,
@@ -331,7 +331,9 @@ def translated_errors() -> Iterator[None]:
         yield
     except stripe.RateLimitError as error:
         raise StripeBusyError(f"Stripe could not be reached: {describe(error)}") from error
-    except (stripe.APIConnectionError, stripe.APIError) as error:
+    except stripe.APIConnectionError as error:
+        raise StripeSilentError(f"Stripe could not be reached: {describe(error)}") from error
+    except stripe.APIError as error:
         raise StripeUnavailableError(f"Stripe could not be reached: {describe(error)}") from error
     except stripe.InvalidRequestError as error:
         if error.http_status == 404 or error.code == "resource_missing":

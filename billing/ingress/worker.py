@@ -21,6 +21,7 @@ from billing.gateway.client import (
     StripeRefusedError,
     StripeUnavailableError,
     gateway,
+    giving_up_on_silence,
 )
 from billing.gateway.observation import Observation, StripeDict
 from billing.gateway.shapes import clean
@@ -157,7 +158,8 @@ def process_rows(rows: Sequence[Claimed], actor: str = STRIPE) -> list[EventResu
             logger.warning(
                 "a batch of %d events is taken one by one: %s", len(rows), type(error).__name__
             )
-    return [_process_one(row, actor) for row in rows]
+    with giving_up_on_silence():
+        return [_process_one(row, actor) for row in rows]
 
 
 def fetch_events(event_ids: Sequence[str]) -> list[str]:

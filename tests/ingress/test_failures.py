@@ -9,6 +9,7 @@ from django.db import connection
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from billing.gateway.client import gateway
 from billing.ingress import worker
 from billing.models import BillingCustomer, BillingEvent, CreditEntry, InboxEvent, LeadCredits
 from tests.ingress.test_arbitrary import EVENTS
@@ -80,6 +81,20 @@ def test_while_stripe_is_away_events_wait_for_it(sandbox: SandboxProcess, bought
     assert row.reason.startswith("Stripe could not be reached")
     assert worker.work(1).total == 0  # it is not due
     assert balance() == 0
+
+
+def test_a_batch_does_not_wait_for_silence_once_an_event(
+    sandbox: SandboxProcess, bought: Event
+) -> None:
+    for number in range(9):
+        sandbox.story("buy_pack", user_id=f"u{number}", email=f"{number}@example.com")
+    deliver_all(e for e in events_of(sandbox) if e["type"] == "checkout.session.completed")
+    sandbox.stop()
+    before = gateway().calls
+    assert worker.work(1).by_status == {"failed": 10}
+    assert gateway().calls - before == 2  # one for the batch, one for the first by itself
+    reasons = set(InboxEvent.objects.filter(status="failed").values_list("reason", flat=True))
+    assert all(reason.startswith("Stripe could not be reached") for reason in reasons)
 
 
 def test_the_pauses_grow_until_it_is_dead(sandbox: SandboxProcess, bought: Event) -> None:
