@@ -5,6 +5,7 @@ Nothing here uses the back office's own code: what is owed to whom is worked out
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -50,8 +51,7 @@ def found(url: str) -> Books:
         books["lead_credits"] = {
             row["user_id"]: row["credits"]
             for row in connection.execute(
-                "SELECT user_id, balance - owed AS credits FROM lead_credits"
-                " WHERE balance <> owed"
+                "SELECT user_id, balance - owed AS credits FROM lead_credits WHERE balance <> owed"
             )
         }
         books["credit_entries"] = {
@@ -67,6 +67,22 @@ def found(url: str) -> Books:
         ).fetchall()
     assert not sums, f"the ledger does not add up for {sums[:5]}"
     return books
+
+
+@dataclass(frozen=True)
+class Grant:
+    """The credits of one purchase; money that was paid and taken back in minor units."""
+
+    user_id: str
+    by_source: dict[str, int]
+    paid: int
+    taken_back: int
+
+    def left(self) -> int:
+        """The credits that are left: refunds and lost disputes take their share of them."""
+        granted = sum(self.by_source.values())
+        taken = granted * min(self.taken_back, self.paid) // self.paid if self.paid else 0
+        return granted - taken
 
 
 class Stripe:
@@ -97,9 +113,8 @@ class Stripe:
         invoices = list(self.all("invoices"))
         grants = self.grants(invoices)
         balances: Counter[str] = Counter()
-        for _, (user, credits_, paid, taken) in grants.items():
-            total = sum(credits_.values())
-            balances[user] += total - (total * min(taken, paid) // paid if paid else 0)
+        for grant in grants:
+            balances[grant.user_id] += grant.left()
         return {
             "billing_subscriptions": {
                 made["id"]: self.subscription(made)
@@ -108,9 +123,7 @@ class Stripe:
             "billing_invoices": {made["id"]: self.invoice(made) for made in invoices},
             "lead_credits": {user: credits_ for user, credits_ in balances.items() if credits_},
             "credit_entries": {
-                source: credits_
-                for _, (_, by_source, _, _) in grants.items()
-                for source, credits_ in by_source.items()
+                source: credits_ for grant in grants for source, credits_ in grant.by_source.items()
             },
         }
 
@@ -150,39 +163,41 @@ class Stripe:
             "paid_at": moment(made["status_transitions"]["paid_at"]),
         }
 
-    def grants(self, invoices: list[Any]) -> dict[str, tuple[str, dict[str, int], int, int]]:
-        """By purchase: user, credits by ledger source, what was paid and what was taken back."""
+    def grants(self, invoices: list[Any]) -> list[Grant]:
+        """What every paid period and every paid pack is worth."""
         taken = self.taken_back()
         intents: dict[str, list[str]] = defaultdict(list)
         for payment in self.all("invoice_payments"):
             intents[payment["invoice"]].append(payment["payment"]["payment_intent"])
-        grants = {}
+        grants = []
         for made in invoices:
             periods = made["billing_reason"] in ("subscription_create", "subscription_cycle")
             if made["status"] == "paid" and periods:
-                grants[made["id"]] = (
-                    self.users[made["customer"]],
-                    {
-                        f"invoice:{made['id']}:{line['id']}": self.line_worth(line)
-                        for line in made["lines"]["data"]
-                        if line["parent"]["type"] == "subscription_item_details"
-                    },
-                    made["amount_paid"],
-                    sum(taken[intent] for intent in intents[made["id"]]),
-                )
+                sources = {
+                    f"invoice:{made['id']}:{line['id']}": self.line_worth(line)
+                    for line in self.lines_of(made)
+                    if line["parent"]["type"] == "subscription_item_details"
+                }
+                reversed_ = sum(taken[intent] for intent in intents[made["id"]])
+                user = self.users[made["customer"]]
+                grants.append(Grant(user, sources, made["amount_paid"], reversed_))
         for made in self.all("checkout/sessions", **{"expand[]": "data.line_items"}):
             if made["mode"] == "payment" and made["payment_status"] == "paid":
-                credits_ = sum(
+                worth = sum(
                     self.worth[line["price"]["id"]] * line["quantity"]
                     for line in made["line_items"]["data"]
                 )
-                grants[made["id"]] = (
-                    made["client_reference_id"],
-                    {f"checkout:{made['id']}": credits_},
-                    made["amount_total"],
-                    taken[made["payment_intent"]],
-                )
+                sources = {f"checkout:{made['id']}": worth}
+                reversed_ = taken[made["payment_intent"]]
+                user = made["client_reference_id"]
+                grants.append(Grant(user, sources, made["amount_total"], reversed_))
         return grants
+
+    def lines_of(self, invoice: Any) -> list[Any]:
+        """All lines, also those that an invoice does not embed."""
+        if not invoice["lines"]["has_more"]:
+            return list(invoice["lines"]["data"])
+        return list(self.all(f"invoices/{invoice['id']}/lines"))
 
     def line_worth(self, line: Any) -> int:
         """What a line of an invoice is worth in credits; a free trial is a period, too."""
