@@ -17,6 +17,7 @@ from dataclasses import replace
 
 from django.db import connection, transaction
 from django.db.transaction import TransactionManagementError
+from djstripe.models import Event
 from psycopg import sql
 
 from billing.database import cursor
@@ -118,8 +119,13 @@ def write_events(events: Sequence[StripeDict], account_id: str | None) -> None:
 
 
 def ensure_account(data: StripeDict) -> None:
-    """Store the account that owns all others, as `GET /v1/account` gives it."""
-    execute(tables()["account"].upsert, str(data["id"]), as_json([{"stripe_data": data}]))
+    """Store the account that owns all others, as `GET /v1/account` gives it.
+
+    Events that needed nothing may be there before it; they get their owner now.
+    """
+    account_id = str(data["id"])
+    execute(tables()["account"].upsert, account_id, as_json([{"stripe_data": data}]))
+    Event.objects.filter(djstripe_owner_account=None).update(djstripe_owner_account=account_id)
 
 
 def require_transaction() -> None:

@@ -1,7 +1,8 @@
 """What a database holds, in a form in which two of them can be compared.
 
 Left out is what rightly depends on when and in which order things were processed: our own
-clock, surrogate ids, counts of attempts, and in which request Stripe's state was seen.
+clock, surrogate ids, counts of attempts, in which request Stripe's state was seen, and what
+was refused on the way.
 """
 
 import json
@@ -17,6 +18,7 @@ Contents = dict[str, Counter[str]]
 
 TABLES = "SELECT table_name FROM information_schema.tables WHERE table_name ~ %s ORDER BY 1"
 OURS = "^(billing|djstripe|lead|credit)_"
+REFUSALS = "billing_webhook_rejections"
 # References by dj-stripe's surrogate ids: column and parent of a table.
 REFERENCES = """
     SELECT own.attname, c.confrelid::regclass::text
@@ -40,7 +42,7 @@ SILENT = {"next_invoice_sequence"}
 def contents(url: str) -> Contents:
     """Every row of every table of ours and of dj-stripe's, counted, by table."""
     with psycopg.connect(url) as connection:
-        names = [name for (name,) in connection.execute(TABLES, [OURS])]
+        names = [name for (name,) in connection.execute(TABLES, [OURS]) if name != REFUSALS]
         return {
             name: Counter(json.dumps(row, sort_keys=True) for row in prepared(connection, name))
             for name in names

@@ -185,6 +185,14 @@ def test_the_account_that_owns_the_rows_is_required() -> None:
 
 
 @pytest.mark.django_db
+def test_events_that_came_before_the_account_get_their_owner_with_it() -> None:
+    store.write_events([EVENT], None)
+    assert models.Event.objects.get().djstripe_owner_account_id is None
+    store.ensure_account({"id": "acct_1", "object": "account"})
+    assert models.Event.objects.get().djstripe_owner_account_id == "acct_1"
+
+
+@pytest.mark.django_db
 def test_expanded_objects_are_stored_but_never_replace_known_ones() -> None:
     newer = CUSTOMER | {"email": "new@example.com"}
     intent = thing("payment_intent", "pi_1", customer=newer, latest_charge=CHARGE)
