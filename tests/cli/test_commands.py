@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.cli.conftest import Hooked
+from tests.cli.hooked import Hooked
 from tests.cli.stripe_cli import PATIENCE, StripeCli
 from tests.sandbox.server import API_KEY
 from tests.support.tools import stripe_cli_environment

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.cli.conftest import Hooked
+from tests.cli.hooked import Hooked
 from tests.cli.stripe_cli import StripeCli
 
 pytestmark = pytest.mark.stripe_cli
