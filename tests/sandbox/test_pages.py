@@ -2,6 +2,7 @@
 
 import re
 import time
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -33,6 +34,14 @@ def register(shop: Storefront, receiver: Receiver) -> str:
     return str(shop.post("/v1/webhook_endpoints", **fields)["id"])
 
 
+def wait_until(so: Callable[[], bool]) -> None:
+    """Waits for a condition, patiently."""
+    deadline = time.monotonic() + 60
+    while not so():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
 # The dashboard
 
 
@@ -59,8 +68,7 @@ def test_the_dashboard_tells_of_objects_requests_events_and_deliveries(
     endpoint = register(own_shop, receiver)
     customer = own_shop.customer(card=None)
     own_shop.sandbox.get("/v1/customers/cus_nobody")
-    receiver.wait_for(1, seconds=60)
-
+    wait_until(lambda: "1 attempt: answered 503" in own_shop.visit("/"))
     own_shop.sandbox.control("deliver")
     text = own_shop.visit("/")
     assert "1 customer " in text
@@ -175,17 +183,33 @@ def state(shop: Storefront, session: Any) -> tuple[str, str]:
 def test_the_buyer_is_led_back_once_the_shop_was_told(
     own_shop: Storefront, receiver: Receiver
 ) -> None:
-    session = own_shop.session()
-    receiver.delay = 1
+    """The waiting is made to last by a delivery that is late and an event of the near future."""
     register(own_shop, receiver)
-    done = own_shop.submit(session["url"], email="a@example.com", method="pm_card_visa")
-    page = f"{own_shop.sandbox.url}{done.headers['location']}"
-    assert '<meta http-equiv="refresh" content="1">' in own_shop.sandbox.http.get(page).text
+    own_shop.sandbox.control("faults", delay_deliveries=600)
+    own_shop.sandbox.control("faults", skew_events=3600)
+    told, untold = own_shop.session(), own_shop.session()
+    waits = '<meta http-equiv="refresh" content="1">'
+    assert waits in pay_and_look(own_shop, told)
     own_shop.sandbox.control("deliver")
-    text = own_shop.sandbox.http.get(page).text
-    target = f"https://shop.example/done?s={session['id']}"
+    text = look(own_shop, told)
+    target = f"https://shop.example/done?s={told['id']}"
     assert f'<meta http-equiv="refresh" content="3; url={target}">' in text
     assert f'href="{target}"' in text
+
+    assert waits in pay_and_look(own_shop, untold)
+    let_pass(own_shop, 3600 + 11)
+    assert waits not in look(own_shop, untold)
+
+
+def pay_and_look(shop: Storefront, session: Any) -> str:
+    """Pays, and returns the page that thanks for it."""
+    shop.follow(session["url"], email="a@example.com", method="pm_card_visa")
+    return look(shop, session)
+
+
+def look(shop: Storefront, session: Any) -> str:
+    """The page that thanks the buyer, as HTML."""
+    return shop.sandbox.http.get(f"{shop.sandbox.url}/c/pay/{session['id']}/done").text
 
 
 def test_a_bank_debit_is_on_its_way_for_days(shop: Storefront) -> None:
@@ -351,6 +375,14 @@ def test_the_pdf_of_an_invoice_is_one(shop: Storefront) -> None:
     assert "(Fünf \\(5\\) leads)" in written
     assert "($50.00)" in written
     assert MARK in written
+
+
+def test_what_is_too_long_for_a_line_of_the_pdf_is_cut(shop: Storefront) -> None:
+    invoice = shop.invoice(shop.customer(), amount=1234500, description="leads " * 30)
+    written = shop.sandbox.http.get(invoice["invoice_pdf"]).content.decode("cp1252")
+    (line,) = re.findall(r"\((leads [^)]*)\) Tj", written)
+    assert line.endswith("…")
+    assert len(line) + len("$12,345.00") <= 78
 
 
 def test_a_long_invoice_has_several_pages(shop: Storefront) -> None:
@@ -522,11 +554,7 @@ def test_a_portal_session_ends_as_stripes_do(own_shop: Storefront) -> None:
 def let_pass(shop: Storefront, seconds: int) -> None:
     """Moves the sandbox ahead in time, and waits until it got there."""
     shop.sandbox.control("clock", advance_seconds=seconds)
-    for _ in range(600):
-        if shop.sandbox.control("clock", http="GET")["ready"]:
-            return
-        time.sleep(0.1)
-    raise AssertionError("the sandbox is late")
+    wait_until(lambda: shop.sandbox.control("clock", http="GET")["ready"])
 
 
 # Stories and faults

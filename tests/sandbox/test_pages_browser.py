@@ -64,7 +64,7 @@ class Buyer:
 
     def sees(self, text: str) -> None:
         """Waits until the text is there to be seen."""
-        expect(self.page.get_by_text(text).first).to_be_visible(timeout=PATIENCE)
+        expect(self.page.get_by_text(text).first).to_be_visible()
 
 
 @pytest.fixture
@@ -77,7 +77,9 @@ def shop(sandbox: Any) -> Storefront:
 def buyer(shop: Storefront, page: Page) -> Iterator[Buyer]:
     """Errors in the browser's console fail the test."""
     made = Buyer(shop, page)
+    expect.set_options(timeout=PATIENCE)
     yield made
+    expect.set_options(timeout=None)
     assert made.errors == []
 
 

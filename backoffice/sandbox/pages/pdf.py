@@ -7,6 +7,9 @@ WIDTH, HEIGHT = 595, 842
 LEFT, TOP, LEADING = 56, 770, 18
 LINES_A_PAGE = (TOP - 56) // LEADING
 BODY, TITLE = 10, 18
+LETTER = 6
+"""How wide each letter of Courier is at the size of the body."""
+COLUMNS = (WIDTH - 2 * LEFT) // LETTER
 FONT = b"<< /Type /Font /Subtype /Type1 /BaseFont /%s /Encoding /WinAnsiEncoding >>"
 Line = tuple[str, str]
 """What stands at the left, and at the right edge."""
@@ -39,15 +42,14 @@ def _page(content: int) -> bytes:
 
 
 def _draw(title: str, lines: Sequence[Line]) -> bytes:
-    """The drawing of a page; the right edge is exact, as Courier's letters are 0.6 of its size."""
+    """The drawing of a page; what would run into the text at the right edge is cut."""
     drawn = [_text(b"F2", TITLE, LEFT, TOP + 2 * LEADING - 8, title)] if title else []
     for place, (left, right) in enumerate(lines):
         y = TOP - place * LEADING
-        drawn.append(_text(b"F1", BODY, LEFT, y, left))
-        if right:
-            drawn.append(
-                _text(b"F1", BODY, round(WIDTH - LEFT - 0.6 * BODY * len(right)), y, right)
-            )
+        room = max(COLUMNS - len(right) - 2, 1)
+        fits = left if len(left) <= room else f"{left[: room - 1]}…"
+        drawn.append(_text(b"F1", BODY, LEFT, y, fits))
+        drawn.append(_text(b"F1", BODY, WIDTH - LEFT - LETTER * len(right), y, right))
     return b"\n".join(drawn)
 
 
