@@ -11,6 +11,7 @@ import stripe
 from tests.sandbox.server import SandboxProcess, run_sandbox, start_sandbox
 from tests.sandbox.test_fidelity import report
 from tests.sandbox.test_lifecycles import PAID_INVOICE, Shop
+from tests.sandbox.test_time import altered
 from tests.support.waiting import wait_until
 
 DAY = 86400
@@ -211,6 +212,29 @@ def test_a_clock_goes_on_after_a_kill(tmp_path: Path) -> None:
         for made in subscriptions:
             invoices = again.get("/v1/invoices", subscription=made).json()["data"]
             assert [invoice["status"] for invoice in invoices] == ["paid", "paid"]
+
+
+def test_a_clock_on_which_something_fails_can_only_be_deleted(tmp_path: Path) -> None:
+    first = start_sandbox(tmp_path / "s.db")
+    lab = Lab(first)
+    clock = lab.clock()
+    made = lab.subscribe(customer=lab.customer(test_clock=clock))
+    first.stop()
+    altered(
+        first.data,
+        "UPDATE objects SET json = replace(json, customer, 'cus_none')"  # noqa: S608
+        f" WHERE id = '{made.id}'",
+    )
+    with run_sandbox(first.data) as again:
+        clocks = again.stripe.v1.test_helpers.test_clocks
+        clocks.advance(clock, {"frozen_time": START + 40 * DAY})
+        wait_until(lambda: clocks.retrieve(clock).status != "advancing")
+        assert clocks.retrieve(clock).status == "internal_failure"
+        with pytest.raises(stripe.InvalidRequestError, match="only be deleted"):
+            clocks.advance(clock, {"frozen_time": START + 41 * DAY})
+        latest = again.stripe.v1.events.list({"limit": 1}).data[0]
+        assert latest.type == "test_helpers.test_clock.internal_failure"
+        assert clocks.delete(clock).deleted
 
 
 def test_live_mode_has_no_test_clocks(lab: Lab) -> None:

@@ -1,7 +1,9 @@
 """Time passes in the sandbox, and what is due happens by itself, in order."""
 
+import sqlite3
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from pathlib import Path
@@ -137,6 +139,56 @@ def test_what_a_kill_interrupts_goes_on_after_a_restart(tmp_path: Path) -> None:
             starts = [invoice["lines"].data[0].period.start for invoice in invoices]
             assert len(set(starts)) == len(starts) == 37
             assert [invoice.created for invoice in invoices] == starts
+
+
+def test_what_is_due_now_happens_by_itself(calendar: Calendar) -> None:
+    made = calendar.subscribe()
+    now = calendar.sandbox.control("clock", http="GET")["now"]
+    calendar.client.subscriptions.update(made.id, {"cancel_at": now + 2})
+    wait_until(lambda: calendar.subscription(made.id)["status"] == "canceled", seconds=60)
+    assert calendar.subscription(made.id)["ended_at"] == now + 2
+
+
+def altered(data: Path, *statements: str) -> None:
+    """Changes the file of a sandbox that is stopped."""
+    with closing(sqlite3.connect(data)) as file:
+        for statement in statements:
+            file.execute(statement)
+        file.commit()
+
+
+def test_a_file_of_an_earlier_version_learns_what_is_due(tmp_path: Path) -> None:
+    first = start_sandbox(tmp_path / "s.db")
+    made = Calendar(first).subscribe()
+    first.stop()
+    altered(
+        first.data,
+        "DROP INDEX object_due",
+        "DROP INDEX object_clock",
+        "ALTER TABLE objects DROP COLUMN due",
+        "ALTER TABLE objects DROP COLUMN clock",
+    )
+    with run_sandbox(first.data) as again:
+        again.advance(days=35)
+        invoices = again.stripe.v1.invoices.list({"subscription": made.id}).data
+        assert [invoice.status for invoice in invoices] == ["paid", "paid"]
+
+
+def test_what_fails_does_not_stop_time(tmp_path: Path) -> None:
+    first = start_sandbox(tmp_path / "s.db")
+    shop = Calendar(first)
+    broken, good = shop.subscribe(), shop.subscribe()
+    first.stop()
+    altered(
+        first.data,
+        "UPDATE objects SET json = replace(json, customer, 'cus_none')"  # noqa: S608
+        f" WHERE id = '{broken.id}'",
+    )
+    with run_sandbox(first.data) as again:
+        again.advance(days=35)
+        for made, count in ((broken, 1), (good, 2)):
+            invoices = again.stripe.v1.invoices.list({"subscription": made.id}).data
+            assert len(invoices) == count
 
 
 def test_it_answers_while_time_passes(tmp_path: Path) -> None:

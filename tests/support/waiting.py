@@ -4,10 +4,15 @@ import time
 from collections.abc import Callable
 
 
-def wait_until(condition: Callable[[], object], *, seconds: float = 30) -> None:
-    """Return once `condition()` is true; an AssertionError after `seconds`."""
+def wait_until(
+    condition: Callable[[], object], *, seconds: float = 30, pause: float = 0.05
+) -> None:
+    """Return once `condition()` is true; an AssertionError after `seconds`.
+
+    `pause` is how long to wait before asking again.
+    """
     deadline = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > deadline:
             raise AssertionError(f"still not so after {seconds} seconds")
-        time.sleep(0.05)
+        time.sleep(pause)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import psycopg
 
+from tests.durability.drill import ask
 from tests.sandbox.server import SandboxProcess, run_sandbox
 from tests.support.back_office import BackOffice, run_back_office
 from tests.support.waiting import wait_until
@@ -57,9 +58,9 @@ def run_year(
         sandbox.advance(days=SETTLING, seconds=patience)
         events = sandbox.control("state", http="GET")["objects"]["event"]
         say(f"the year is over: {events} events, {waiting(sandbox)} deliveries wait")
-        wait_until(lambda: waiting(sandbox) == 0, seconds=patience)
+        wait_until(lambda: waiting(sandbox) == 0, seconds=patience, pause=0.5)
         say("everything is delivered")
-        wait_until(lambda: open_events(database_url) == 0, seconds=patience)
+        wait_until(lambda: open_events(database_url) == 0, seconds=patience, pause=0.5)
         say("everything is processed")
         check_health(database_url, sandbox, back_office)
         ours, stripes = found(database_url), Stripe(sandbox).books()
@@ -77,8 +78,7 @@ def run_year(
 
 def waiting(sandbox: SandboxProcess) -> int:
     """How many deliveries are still to be made."""
-    outbox: dict[str, int] = sandbox.control("state", http="GET")["outbox"]
-    return outbox.get("pending", 0)
+    return int(ask(sandbox, "SELECT count(*) FROM outbox WHERE state = 'pending'")[0])
 
 
 def open_events(url: str) -> int:

@@ -57,6 +57,8 @@ def customers_of(work: Work, clock: Json) -> list[Json]:
 def advance(work: Work, clock: Json, target: int) -> None:
     """Sets a clock going towards `target`; it gets there in steps, see `sandbox.time`."""
     expect_still(clock)
+    if clock["status"] == "internal_failure":
+        raise invalid("This test clock failed to advance and can only be deleted.")
     if target <= clock["frozen_time"]:
         raise invalid(
             "The new frozen time must be after the test clock's current frozen time.",
