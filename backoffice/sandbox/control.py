@@ -105,7 +105,10 @@ def control_routes(sandbox: Sandbox, delivery: Delivery) -> list[Route]:
         if rate is not None and not (is_number(rate) and rate >= 1):
             raise invalid(f"Invalid rate, of requests a second: {rate!r}", "rate")
         sandbox.limits.switch(on=body["on"], rate=rate)
-        return {"on": sandbox.limits.on, "rate": rate}
+        return await show_limits(request, body)
+
+    async def show_limits(request: Request, body: Json) -> Any:
+        return {"on": sandbox.limits.on, "rate": sandbox.limits.rate}
 
     async def make_key(request: Request, body: Json) -> Any:
         permissions = body.get("permissions")
@@ -160,6 +163,7 @@ def control_routes(sandbox: Sandbox, delivery: Delivery) -> list[Route]:
         Route("/_sandbox/webhook_endpoints/{id}/roll", _json(roll_secret), methods=["POST"]),
         Route("/_sandbox/emails", _json(emails), methods=["GET"]),
         Route("/_sandbox/rate_limits", _json(switch_limits), methods=["POST"]),
+        Route("/_sandbox/rate_limits", _json(show_limits), methods=["GET"]),
         Route("/_sandbox/keys", _json(make_key), methods=["POST"]),
         Route("/_sandbox/clock", _json(show_clock), methods=["GET"]),
         Route("/_sandbox/clock", _json(advance_clock), methods=["POST"]),

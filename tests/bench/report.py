@@ -32,7 +32,17 @@ def lines(report: Figures) -> Iterator[Line]:
     yield from of_deliveries(report["acknowledge"])
     yield from of_events(report["process"])
     yield from of_sync(report["sync"])
+    rate = report["lists"]["rate"]
+    yield Line("objects the sandbox lists a second", rate, target="8,000", met=rate >= 8000)
     if "large" in report:
+        made = report["large"]["made"]
+        each = made["seconds"] / made["customers"]
+        yield Line(
+            f"seconds to make a world of {made['customers']:,.0f} customers",
+            made["seconds"],
+            target="180 for 100,000",
+            met=each * 100_000 < 180,
+        )
         figures = report["large"]["subscription"]
         megabytes = figures["peak_megabytes"]
         yield Line(f"{figures['items']:,.0f} subscriptions, synced a second", figures["rate"])

@@ -4,6 +4,7 @@ import random
 import statistics
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, nullcontext
 from dataclasses import asdict, dataclass
@@ -14,6 +15,7 @@ from typing import Any
 import orjson
 
 from tests.bench.lab import SIDES, Lab
+from tests.bench.lists import listed
 from tests.bench.load import Deliveries, Source, deliver
 from tests.sandbox.server import run_sandbox
 from tests.support.databases import Database, Databases
@@ -55,6 +57,7 @@ def measure(address: str, sizes: Sizes) -> Figures:
         report: Figures = {
             "sizes": asdict(sizes),
             "world": {"customers": sizes.customers, "events": len(events)},
+            "lists": median([listed(sandbox, sizes.seconds) for _ in range(sizes.rounds)]),
             "acknowledge": acknowledge(lab, events, sizes),
             "process": process(lab, events, sizes),
             "sync": sync(lab, sizes),
@@ -123,14 +126,16 @@ def sync(lab: Lab, sizes: Sizes) -> Figures:
 
 
 def large(databases: Databases, folder: Path, customers: int) -> Figures:
-    """Our sync of a large world's customers and subscriptions; its peak memory."""
+    """A large world: how long it takes to make, and our sync of its customers and subscriptions."""
     progress(f"a world of {customers} customers")
+    started = time.perf_counter()
     with run_sandbox(folder / "large.sqlite3", customers=customers, seed=2) as sandbox:
+        made = {"customers": customers, "seconds": time.perf_counter() - started}
         lab = Lab(sandbox, databases, folder)
         progress("ours: sync of all of them")
         with lab.fresh_database() as database:
             work = lab.run("ours", "sync", database, kinds=KINDS[:2])
-    return {kind: rates(figures) for kind, figures in work.items()}
+    return {"made": made, **{kind: rates(figures) for kind, figures in work.items()}}
 
 
 def in_turns(
