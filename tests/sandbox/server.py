@@ -69,11 +69,12 @@ class SandboxProcess:
         Fails if that takes more than so many real `seconds`.
         """
         self.control("clock", advance_seconds=int(timedelta(**span).total_seconds()))
-        deadline = time.monotonic() + seconds
+        deadline, pause = time.monotonic() + seconds, 0.01
         while not self.control("clock", http="GET")["ready"]:
             if time.monotonic() > deadline:
                 raise AssertionError(f"the time did not pass within {seconds} seconds")
-            time.sleep(0.02)
+            time.sleep(pause)
+            pause = min(2 * pause, 0.5)
 
     def stop(self) -> int:
         """SIGTERM; the exit code."""
