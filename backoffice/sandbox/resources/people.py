@@ -117,7 +117,7 @@ def update_customer(call: Call) -> Answer:
 @api(
     "GET",
     "/v1/customers/{id}/sources",
-    "CustomerListSourcesParams",
+    "CustomerPaymentSourceListParams",
     supports="limit object starting_after ending_before",
 )
 def list_customer_sources(call: Call) -> Answer:

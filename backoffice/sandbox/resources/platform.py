@@ -15,7 +15,7 @@ MAX_ENDPOINTS = 16
 ACCOUNT_CREATED = 1_577_836_800
 
 
-@api("GET", "/v1/account")
+@api("GET", "/v1/account", "AccountRetrieveCurrentParams")
 def retrieve_account(call: Call) -> Answer:
     return shapes.account(ACCOUNT_CREATED)
 
