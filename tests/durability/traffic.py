@@ -50,7 +50,7 @@ class Traffic:
                 **more,
             }
         )
-        self.events += 2
+        self.events += 3 if "recurring" in more else 2  # a plan is made beside it
         return price.id
 
     def tell(self) -> None:
