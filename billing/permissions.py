@@ -1,41 +1,114 @@
-"""Every permission of the back office, and which role holds it.
+"""Every permission of the back office, which role holds it, and how far it goes.
 
 One place for the decision: the migration that makes the roles, the operations that
 check, and the tests that enumerate all read it.
 """
+
+from dataclasses import dataclass
 
 SYNC = "billing.sync_from_stripe"
 GRANT = "billing.grant_credits"
 CORRECT = "billing.correct_balance"
 REACTIVATE = "billing.reactivate_subscription"
 REPLAY = "billing.replay_event"
+GRANT_PURCHASE = "billing.grant_purchase"
+TAKE_BACK = "billing.take_back_credits"
+REFUND_CLAIM = "billing.refund_claim"
+RESEND_INVOICE = "billing.resend_invoice"
+MARK_PAID = "billing.mark_invoice_paid"
+PAY_INVOICE = "billing.pay_invoice"
+VOID_INVOICE = "billing.void_invoice"
+RECORD = "billing.record_subscription"
+CANCEL = "billing.cancel_at_period_end"
+OVERRIDE = "billing.override_status"
+END_OVERRIDE = "billing.end_override"
+PORTAL_LINK = "billing.create_portal_link"
+CHECKOUT_LINK = "billing.create_checkout_link"
+ATTRIBUTE = "billing.attribute_payment"
+MERGE = "billing.merge_customers"
+ADD_NOTE = "billing.add_note_to_customer"
+WITHDRAW_NOTE = "billing.withdraw_note"
+
+APPROVE = "billing.approve_operation"
 EXPORT = "billing.export"
 
-OPERATIONS = (SYNC, GRANT, CORRECT, REACTIVATE, REPLAY)
+# What the operations need beside those that their own table declares: Django makes these
+# permissions for the table of operations.
+DECLARED = {
+    GRANT_PURCHASE: "Can grant a purchase what it is worth",
+    TAKE_BACK: "Can take back a grant or a correction",
+    REFUND_CLAIM: "Can give back the credits of a failed claim",
+    RESEND_INVOICE: "Can send an invoice again",
+    MARK_PAID: "Can mark an invoice as paid elsewhere",
+    PAY_INVOICE: "Can retry the payment of an invoice",
+    VOID_INVOICE: "Can void an invoice",
+    RECORD: "Can record a subscription from Stripe",
+    CANCEL: "Can cancel a subscription at the end of its period",
+    OVERRIDE: "Can set a subscription's status by hand",
+    END_OVERRIDE: "Can end a status override",
+    PORTAL_LINK: "Can create a link to the billing portal",
+    CHECKOUT_LINK: "Can create a link to checkout",
+    ATTRIBUTE: "Can say whose a payment is",
+    MERGE: "Can merge two customers of one person",
+    ADD_NOTE: "Can add a note to a customer",
+    WITHDRAW_NOTE: "Can withdraw a note",
+    APPROVE: "Can approve what others ask for",
+}
+
+OPERATIONS = (SYNC, GRANT, CORRECT, REACTIVATE, REPLAY, *(p for p in DECLARED if p != APPROVE))
+ENGINEERS_ONLY = (OVERRIDE, END_OVERRIDE, MERGE)
 
 VIEW = tuple(
     f"billing.view_{model}"
     for model in (
+        "auditevent",
         "billingcustomer",
         "billingsubscription",
         "billinginvoice",
         "billingevent",
+        "bulkjob",
         "creditentry",
         "creditprice",
         "inboxevent",
         "leadclaim",
         "leadcredits",
+        "note",
         "operationrecord",
         "paymentreversal",
         "purchase",
+        "reasoncode",
+        "statusoverride",
         "webhookrejection",
     )
 )
 
-PRICING = ("billing.add_creditprice", "billing.change_creditprice")
+SETTINGS = (
+    "billing.add_creditprice",
+    "billing.change_creditprice",
+    "billing.add_reasoncode",
+    "billing.change_reasoncode",
+)
+
+SUPPORTS = tuple(permission for permission in OPERATIONS if permission not in ENGINEERS_ONLY)
 
 ROLES: dict[str, tuple[str, ...]] = {
-    "support": (*VIEW, *OPERATIONS),
-    "finance": (*VIEW, EXPORT),
-    "engineer": (*VIEW, *OPERATIONS, EXPORT, *PRICING),
+    "support": (*VIEW, *SUPPORTS),
+    "finance": (*VIEW, EXPORT, APPROVE),
+    "engineer": (*VIEW, *OPERATIONS, EXPORT, APPROVE, *SETTINGS),
 }
+
+
+@dataclass(frozen=True, slots=True)
+class CreditLimit:
+    """Credits that one person may move without a second one: at once, and in 24 hours."""
+
+    at_once: int
+    a_day: int
+
+
+CREDIT_LIMITS = {
+    "support": CreditLimit(at_once=500, a_day=2_000),
+    "engineer": CreditLimit(at_once=10_000, a_day=50_000),
+}
+# Who has a shell, or a superuser's account, is held to what an engineer may.
+COMMAND_LIMIT = CREDIT_LIMITS["engineer"]

@@ -2,19 +2,23 @@
 
 import logging
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from django.db import close_old_connections
 from procrastinate.contrib.django import app
+from procrastinate.exceptions import AlreadyEnqueued
 
 from billing.ingress import worker
 from billing.ingress.queue import QUEUEING_LOCK, wake_worker
 from billing.mirror import store
+from billing.models import BulkJob
+from billing.operations import approvals, bulk
 
 logger = logging.getLogger(__name__)
 
 BATCHES = 20  # of one job; then the next job goes on, so that a worker can stop between
 KEEP_JOBS_HOURS = 24
+BULK_SECONDS = 20.0  # of a bulk job at a stretch
 
 
 @contextmanager
@@ -43,6 +47,40 @@ def process_inbox() -> None:
 def tick(timestamp: int) -> None:
     """Every ten seconds: what no wake-up call has brought (retries, a crash between)."""
     process_inbox()
+
+
+@app.task(name="billing.run_bulk_job")
+def run_bulk_job(job_id: int) -> None:
+    """Works on a bulk job for a while, then makes room for others and goes on."""
+    with fresh_connection():
+        if bulk.work(job_id, BULK_SECONDS):
+            wake_bulk_job(job_id)
+
+
+def wake_bulk_job(job_id: int) -> None:
+    """Has the worker carry out a job; once it waits in the queue, it waits only once."""
+    lock = f"billing.bulk_job.{job_id}"
+    with suppress(AlreadyEnqueued):
+        run_bulk_job.configure(queueing_lock=lock, lock=lock).defer(job_id=job_id)
+
+
+@app.periodic(cron="* * * * *")
+@app.task(name="billing.look_after_operations", queueing_lock="billing.look_after_operations")
+def look_after_operations(timestamp: int) -> None:
+    """Every minute: requests that nobody decided, and jobs that a dead worker left."""
+    with fresh_connection():
+        approvals.expire_due()
+        bulk.forget_drafts()
+        running = BulkJob.objects.filter(status=BulkJob.Status.RUNNING)
+        for job_id in running.values_list("pk", flat=True):
+            wake_bulk_job(job_id)
+
+
+@app.task(name="billing.tell_approvers")
+def tell_approvers(record_id: int) -> None:
+    """Writes to those who may approve a request."""
+    with fresh_connection():
+        approvals.tell_approvers(record_id)
 
 
 @app.periodic(cron="*/10 * * * *")

@@ -1,6 +1,7 @@
 """The forms of the operations: what each asks for, and how it is built from the answers."""
 
 import hashlib
+import json
 from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar
 
@@ -14,7 +15,8 @@ from unfold.widgets import (
     UnfoldAdminTextInputWidget,
 )
 
-from billing.operations.base import MAX_REASON, Actor, Operation, new_key
+from billing.models import ReasonCode
+from billing.operations.base import MAX_REASON, MAX_TICKET, Actor, Operation, Plan, new_key
 from billing.operations.credits import CorrectBalance, GrantCredits
 from billing.operations.replay import ReplayEvents
 from billing.operations.subscriptions import ReactivateSubscription
@@ -22,6 +24,7 @@ from billing.operations.sync import SyncFromStripe
 
 MOST_TARGETS = 100
 MAX_ID = 255  # characters
+WHY = ("reason_code", "reason", "ticket")  # asked for when it is clear what for
 
 User = AbstractBaseUser | AnonymousUser
 
@@ -44,8 +47,21 @@ class TargetsField(forms.Field):
         return targets
 
 
+class ReasonCodeField(forms.ChoiceField):
+    """One of the reasons that are in use."""
+
+    def __init__(self) -> None:
+        super().__init__(label="Reason", choices=active_reasons, widget=UnfoldAdminSelectWidget)
+
+
+def active_reasons() -> list[tuple[str, str]]:
+    """The choices, with an empty one first: nobody is to pick by accident."""
+    active = ReasonCode.objects.filter(is_active=True)
+    return [("", "Choose…"), *active.values_list("code", "label")]
+
+
 class OperationForm(forms.Form):
-    """What every operation asks for. Subclasses add what theirs needs, and build it."""
+    """What every operation asks for. Subclasses add what theirs needs besides."""
 
     operation: ClassVar[type[Operation]]
     intro: ClassVar[str]
@@ -54,8 +70,17 @@ class OperationForm(forms.Form):
     reason = forms.CharField(
         max_length=MAX_REASON,
         widget=UnfoldAdminTextareaWidget(attrs={"rows": 2}),
-        help_text="Why, in your own words. It stands in the audit log for good.",
+        label="In your own words",
+        help_text="It stands in the audit log for good.",
     )
+    reason_code = ReasonCodeField()
+    ticket = forms.CharField(
+        required=False,
+        max_length=MAX_TICKET,
+        widget=UnfoldAdminTextInputWidget,
+        help_text="The support ticket, if there is one: its number or its address.",
+    )
+    seen = forms.JSONField(required=False, widget=forms.HiddenInput)
     key = forms.RegexField(
         r"^op_[0-9a-f]{32}$",
         widget=forms.HiddenInput,
@@ -87,7 +112,8 @@ class OperationForm(forms.Form):
         data = answers.copy()
         data.setdefault("key", new_key())
         form = cls(data)
-        form.fields["reason"].required = need_reason
+        for name in WHY:
+            form.fields[name].required = need_reason and name != "ticket"
         return form
 
     @classmethod
@@ -102,9 +128,9 @@ class OperationForm(forms.Form):
         return cls(initial={"key": new_key(), **initial})
 
     def freeze(self) -> None:
-        """Keeps all answers but the reason as they are: what was previewed is applied."""
+        """Keeps all answers but the reasons as they are: what was previewed is applied."""
         for name, field in self.fields.items():
-            if name != "reason":
+            if name not in WHY:
                 field.widget = field.hidden_widget()
 
     def keep_targets(self, targets: list[str]) -> None:
@@ -113,6 +139,19 @@ class OperationForm(forms.Form):
         data = self.data.copy()
         data.setlist("target", targets)
         self.data = data
+
+    def remember(self, plans: Mapping[str, Plan]) -> None:
+        """Notes what was shown of each target, so that nothing else is applied."""
+        assert isinstance(self.data, QueryDict)  # noqa: S101  (narrows the type)
+        data = self.data.copy()
+        data["seen"] = json.dumps({target: plan.digest for target, plan in plans.items()})
+        self.data = data
+
+    @property
+    def digests(self) -> dict[str, str]:
+        """The digest of the plan that was shown, by target."""
+        seen = self.cleaned_data.get("seen")
+        return {str(k): str(v) for k, v in seen.items()} if isinstance(seen, dict) else {}
 
     def operations(self, user: User) -> Iterator[tuple[str, Mapping[str, Any]]]:
         """Each target, with the actor, reason and key of its operation.
@@ -127,13 +166,19 @@ class OperationForm(forms.Form):
                 {
                     "actor": Actor.of(user),
                     "reason": self.cleaned_data["reason"],
+                    "reason_code": self.cleaned_data["reason_code"],
+                    "ticket": self.cleaned_data["ticket"],
                     "key": f"{self.cleaned_data['key']}-{digest}",
                 },
             )
 
+    def arguments(self) -> dict[str, Any]:
+        """The operation's own arguments, besides its target. Raises InvalidInputError."""
+        return {}
+
     def build(self, target: str, common: Mapping[str, Any]) -> Operation:
         """The operation on one target. Raises InvalidInputError."""
-        raise NotImplementedError
+        return self.operation.on(target, **self.arguments(), **common)
 
 
 class SyncForm(OperationForm):
@@ -157,8 +202,8 @@ class SyncForm(OperationForm):
     )
     field_order = ("kind", "target")
 
-    def build(self, target: str, common: Mapping[str, Any]) -> Operation:
-        return SyncFromStripe(kind=self.cleaned_data["kind"], id=target, **common)
+    def arguments(self) -> dict[str, Any]:
+        return {"kind": self.cleaned_data["kind"]}
 
 
 class GrantForm(OperationForm):
@@ -178,13 +223,9 @@ class GrantForm(OperationForm):
     )
     field_order = ("target", "amount", "purchase")
 
-    def build(self, target: str, common: Mapping[str, Any]) -> Operation:
-        return GrantCredits(
-            user_id=target,
-            amount=self.cleaned_data["amount"],
-            purchase=self.cleaned_data["purchase"] or None,
-            **common,
-        )
+    def arguments(self) -> dict[str, Any]:
+        purchase = self.cleaned_data["purchase"] or None
+        return {"amount": self.cleaned_data["amount"], "purchase": purchase}
 
 
 class CorrectForm(OperationForm):
@@ -198,8 +239,8 @@ class CorrectForm(OperationForm):
     balance = forms.IntegerField(label="New balance", widget=UnfoldAdminIntegerFieldWidget)
     field_order = ("target", "balance")
 
-    def build(self, target: str, common: Mapping[str, Any]) -> Operation:
-        return CorrectBalance(user_id=target, balance=self.cleaned_data["balance"], **common)
+    def arguments(self) -> dict[str, Any]:
+        return {"balance": self.cleaned_data["balance"]}
 
 
 class ReactivateForm(OperationForm):
@@ -211,9 +252,6 @@ class ReactivateForm(OperationForm):
 
     target = TargetsField(label="Subscription", help_text="Stripe's id, sub_.")
 
-    def build(self, target: str, common: Mapping[str, Any]) -> Operation:
-        return ReactivateSubscription(subscription_id=target, **common)
-
 
 class ReplayForm(OperationForm):
     operation = ReplayEvents
@@ -223,9 +261,6 @@ class ReplayForm(OperationForm):
     )
 
     target = TargetsField(label="Event", help_text="Stripe's id, evt_.")
-
-    def build(self, target: str, common: Mapping[str, Any]) -> Operation:
-        return ReplayEvents(event_ids=[target], **common)
 
 
 class EverythingForm(OperationForm):
@@ -237,5 +272,5 @@ class EverythingForm(OperationForm):
 
     target = TargetsField(widget=forms.HiddenInput, initial="everything")
 
-    def build(self, target: str, common: Mapping[str, Any]) -> Operation:
-        return SyncFromStripe(kind="everything", id="", **common)
+    def arguments(self) -> dict[str, Any]:
+        return {"kind": "everything"}

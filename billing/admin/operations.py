@@ -9,6 +9,7 @@ double click, a reload or the back button finds what was done already.
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 from django.contrib import admin
@@ -21,6 +22,7 @@ from django.views.decorators.http import require_http_methods
 
 from billing.admin.cells import open_url, page_url
 from billing.admin.forms import (
+    WHY,
     CorrectForm,
     EverythingForm,
     GrantForm,
@@ -32,7 +34,7 @@ from billing.admin.forms import (
 )
 from billing.gateway.client import GatewayError
 from billing.models import OperationRecord
-from billing.operations.base import Operation, OperationError, Plan, Result
+from billing.operations.base import Operation, OperationError, Plan, PlanChangedError, Result
 
 PLAN_SECONDS = 8.0  # after which a page shows the plans that it has
 APPLY_SECONDS = 15.0  # after which it shows what is done, and a button to go on
@@ -96,6 +98,7 @@ class Outcome:
     key: str
     result: Result | None = None
     error: str = ""
+    changed: bool = False
     record_url: str = ""
 
     @property
@@ -132,27 +135,30 @@ def preview(
     request: HttpRequest,
     page: OperationPage,
     form: OperationForm,
-    reason_errors: Sequence[str] = (),
+    wrong: Mapping[str, Sequence[str]] = MappingProxyType({}),
 ) -> HttpResponse:
     """What it would do to each target, and the form to apply it to those that it can."""
     if not form.is_valid():
         return show_form(request, page, form)
     previews = plan_all(form, request.user)
     form.keep_targets([each.target for each in previews if not each.obstacle])
-    form.fields["reason"].required = True
+    form.remember({each.target: each.plan for each in previews if each.plan})
     form.freeze()
-    return render(request, page, form, {"previews": previews, "reason_errors": reason_errors})
+    more = {"previews": previews, "why": why(form, wrong), "refusal": wrong.get("", ())}
+    return render(request, page, form, more)
 
 
 def apply(request: HttpRequest, page: OperationPage) -> HttpResponse:
     """Does it to one target after another, and shows what came of each."""
     form = page.form.answered(request.POST, need_reason=True)
-    if set(form.errors) == {"reason"}:
-        again = page.form.answered(request.POST, need_reason=False)
-        return preview(request, page, again, [str(error) for error in form.errors["reason"]])
+    again = page.form.answered(request.POST, need_reason=False)
+    if form.errors and set(form.errors) <= set(WHY):
+        return preview(request, page, again, {n: list(map(str, e)) for n, e in form.errors.items()})
     if form.errors:
         return show_form(request, page, form)
     outcomes = apply_all(form, request.user)
+    if len(outcomes) == 1 and outcomes[0].changed:
+        return preview(request, page, again, {"": [outcomes[0].error]})
     link_records(outcomes)
     form.freeze()
     waiting = [each for each in outcomes if not each.result and not each.error]
@@ -182,9 +188,10 @@ def apply_all(form: OperationForm, user: User) -> list[Outcome]:
         each = Outcome(target, common["key"])
         if time.monotonic() < until:
             try:
-                each.result = form.build(target, common).apply()
+                each.result = form.build(target, common).apply(seen=form.digests.get(target))
             except OperationError as error:
                 each.error = str(error)
+                each.changed = isinstance(error, PlanChangedError)
         outcomes.append(each)
     return outcomes
 
@@ -195,6 +202,11 @@ def link_records(outcomes: list[Outcome]) -> None:
     urls = {record.key: page_url(record) for record in records.only("id", "key")}
     for each in outcomes:
         each.record_url = urls.get(each.key, "")
+
+
+def why(form: OperationForm, wrong: Mapping[str, Sequence[str]]) -> list[tuple[Any, Sequence[str]]]:
+    """The fields that ask why, each with what is wrong with its answer."""
+    return [(form[name], wrong.get(name, ())) for name in WHY]
 
 
 def show_form(request: HttpRequest, page: OperationPage, form: OperationForm) -> HttpResponse:

@@ -20,6 +20,7 @@ from rich.progress import Progress
 
 from billing.gateway.client import GatewayError, StripeNotConfiguredError
 from billing.operations.base import (
+    OTHER,
     Actor,
     Change,
     InvalidInputError,
@@ -116,6 +117,10 @@ class OperationCommand(OperatorCommand):
         super().add_arguments(parser)
         parser.add_argument("--reason", default="", help="Why: it stands in the audit log.")
         parser.add_argument(
+            "--reason-code", default=OTHER, help=f"One of the list of reasons (default: {OTHER})."
+        )
+        parser.add_argument("--ticket", default="", help="The support ticket, if there is one.")
+        parser.add_argument(
             "--actor", default="", help="Who asks for it (default: the system's user)."
         )
         parser.add_argument(
@@ -127,13 +132,15 @@ class OperationCommand(OperatorCommand):
 
     @abstractmethod
     def build(self, options: dict[str, Any], **common: Any) -> Operation:
-        """The operation that the options ask for; `common` is actor, reason and key."""
+        """The operation that the options ask for; `common` is actor, reasons and key."""
 
     def answer(self, options: dict[str, Any]) -> Answer:
         operation = self.build(
             options,
             actor=Actor.cli(options["actor"].strip() or system_user()),
             reason=options["reason"],
+            reason_code=options["reason_code"],
+            ticket=options["ticket"],
             key=options["key"],
         )
         if options["dry_run"]:
@@ -146,6 +153,7 @@ def planned(operation: Operation, plan: Plan) -> Answer:
     lines = [plan.summary, *changes_as_lines(plan.changes)]
     lines += [f"  at Stripe: {call}" for call in plan.calls]
     lines += [f"  warning: {warning}" for warning in plan.warnings]
+    lines += [f"  approval: {plan.approval}"] if plan.approval else []
     document = {"operation": operation.name, "dry_run": True, "plan": plan.as_dict()}
     return Answer(document, lines, plan.blocked)
 

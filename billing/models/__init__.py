@@ -1,20 +1,32 @@
 """The tables: the runbook's own five, and what the back office keeps besides."""
 
 from billing.models.accounts import BillingCustomer, BillingInvoice, BillingSubscription
+from billing.models.audit import AuditLink
 from billing.models.context import acting_as
 from billing.models.credits import CreditEntry, CreditPrice, LeadClaim, LeadCredits
-from billing.models.events import BillingEvent
+from billing.models.events import AuditEvent, BillingEvent
 from billing.models.inbox import InboxEvent, WebhookRejection
 from billing.models.mirror import MirrorReference
-from billing.models.operations import OperationRecord
+from billing.models.operations import (
+    BulkItem,
+    BulkJob,
+    Note,
+    OperationRecord,
+    ReasonCode,
+    StatusOverride,
+)
 from billing.models.purchases import InvoicePayment, PaymentReversal, Purchase
 from billing.models.versions import StripeVersion
 
 __all__ = [
+    "AuditEvent",
+    "AuditLink",
     "BillingCustomer",
     "BillingEvent",
     "BillingInvoice",
     "BillingSubscription",
+    "BulkItem",
+    "BulkJob",
     "CreditEntry",
     "CreditPrice",
     "InboxEvent",
@@ -22,9 +34,12 @@ __all__ = [
     "LeadClaim",
     "LeadCredits",
     "MirrorReference",
+    "Note",
     "OperationRecord",
     "PaymentReversal",
     "Purchase",
+    "ReasonCode",
+    "StatusOverride",
     "StripeVersion",
     "WebhookRejection",
     "acting_as",

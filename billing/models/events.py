@@ -5,6 +5,7 @@ from django.db.models import Func, Value
 from django.db.models.fields.json import KeyTextTransform
 from django.db.models.functions import Now
 
+from billing.models.audit import link_audit_events
 from billing.models.guards import append_only
 
 
@@ -74,7 +75,18 @@ class BillingEvent(models.Model):
                 KeyTextTransform("id", "payload"), "created_at", name="billing_events_object"
             ),
         ]
-        triggers = [append_only()]
+        triggers = [append_only(), link_audit_events()]
 
     def __str__(self) -> str:
         return f"{self.type} {self.stripe_event_id or self.pk}"
+
+
+class AuditEvent(BillingEvent):
+    """What people, the back office itself and raw SQL did: `billing_events` without Stripe's."""
+
+    class Meta:
+        proxy = True
+        ordering = ["-id"]
+        verbose_name = "audit event"
+        verbose_name_plural = "audit log"
+        default_permissions = ("view",)

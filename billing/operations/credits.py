@@ -12,9 +12,16 @@ from billing.models import (
     OperationRecord,
     Purchase,
 )
-from billing.operations import inputs
-from billing.operations.base import Actor, Change, Operation, OperationError, Plan, Result
-from billing.permissions import CORRECT, GRANT
+from billing.operations import inputs, limits
+from billing.operations.base import (
+    CannotUndoError,
+    Change,
+    Operation,
+    OperationError,
+    Plan,
+    Result,
+)
+from billing.permissions import CORRECT, GRANT, TAKE_BACK
 from billing.projection import ledger, named
 from billing.projection.ledger import Entry, LedgerError, Posted
 from billing.projection.named import AlreadyGrantedError, NamedPurchase, NotAPurchaseError
@@ -28,6 +35,7 @@ class CreditAdjustment(Operation):
     """What the two have in common: a user, a balance before and after, the audit event."""
 
     audit_type = "manual.credit_adjustment"
+    target = "user_id"
     user_id: str
 
     @property
@@ -52,6 +60,12 @@ class CreditAdjustment(Operation):
         """With the fields of the runbook's own audit statement: user_id, amount."""
         return {"user_id": self.user_id, **result.details}
 
+    @classmethod
+    def undoing(cls, record: OperationRecord, **common: Any) -> Operation:
+        """What was given is taken back, what was taken is given back: the same amount."""
+        amount = int(record.result["details"]["amount"])
+        return TakeBackCredits(user_id=record.subject, amount=-amount, undoes=record, **common)
+
 
 class GrantCredits(CreditAdjustment):
     """Gives a user credits, once; for a named purchase also once for that purchase.
@@ -70,17 +84,15 @@ class GrantCredits(CreditAdjustment):
         user_id: str,
         amount: int | str,
         purchase: str | None = None,
-        actor: Actor,
-        reason: str,
-        key: str | None = None,
+        **common: Any,
     ) -> None:
-        super().__init__(actor=actor, reason=reason, key=key)
+        super().__init__(**common)
         self.user_id = inputs.user_id(user_id)
         self.amount = inputs.whole_number(amount, "The amount", least=1, most=MOST_GRANTED)
         self.purchase_id = inputs.stripe_id(purchase, *PURCHASES) if purchase else None
 
     def parameters(self) -> dict[str, Any]:
-        return {"amount": self.amount, "purchase": self.purchase_id}
+        return {"user_id": self.user_id, "amount": self.amount, "purchase": self.purchase_id}
 
     def plan(self) -> Plan:
         balance, owed = self.balance()
@@ -89,9 +101,10 @@ class GrantCredits(CreditAdjustment):
             f"Grant {self.amount:,} credits to user {self.user_id}",
             self.changes((balance, owed), (balance + self.amount - pays, owed - pays)),
         )
+        plan.approval = limits.approval(self.actor, self.amount)
         if pays:
             plan.warnings.append(f"{pays:,} of them pay what the user owes.")
-        plan.warnings += unknown(self.user_id)
+        plan.warnings += [*unknown(self.user_id), *self.under_way()]
         self.bought = self._look_up()
         if self.bought:
             plan.summary += f" for {self.bought.purchase.source}"
@@ -156,16 +169,14 @@ class CorrectBalance(CreditAdjustment):
         *,
         user_id: str,
         balance: int | str,
-        actor: Actor,
-        reason: str,
-        key: str | None = None,
+        **common: Any,
     ) -> None:
-        super().__init__(actor=actor, reason=reason, key=key)
+        super().__init__(**common)
         self.user_id = inputs.user_id(user_id)
         self.wanted = inputs.whole_number(balance, "The balance", least=0, most=MOST_HELD)
 
     def parameters(self) -> dict[str, Any]:
-        return {"balance": self.wanted}
+        return {"user_id": self.user_id, "balance": self.wanted}
 
     def plan(self) -> Plan:
         balance, owed = self.balance()
@@ -173,11 +184,12 @@ class CorrectBalance(CreditAdjustment):
             f"Set the balance of user {self.user_id} to {self.wanted:,} credits.",
             self.changes((balance, owed), (self.wanted, owed)),
         )
+        plan.approval = limits.approval(self.actor, abs(self.wanted - balance))
         if balance == self.wanted:
             plan.blocked = f"The balance of user {self.user_id} is {balance:,} already."
         if owed:
             plan.warnings.append(f"The {owed:,} credits that the user owes stay owed.")
-        plan.warnings += unknown(self.user_id)
+        plan.warnings += [*unknown(self.user_id), *self.under_way()]
         return plan
 
     def run(self, record: OperationRecord) -> Result:
@@ -196,6 +208,66 @@ class CorrectBalance(CreditAdjustment):
             self.changes((before, owed), (balance, owed)),
             details={"amount": delta, "balance_before": before, "balance_after": balance},
         )
+
+
+class TakeBackCredits(CreditAdjustment):
+    """Undoes a grant or a correction by as many credits the other way.
+
+    Only while the balance still has them: credits that were spent are not made a debt of
+    the user's by an undo.
+    """
+
+    name = "take_back_credits"
+    title = "Take back credits"
+    permission = TAKE_BACK
+
+    def __init__(self, *, user_id: str, amount: int | str, **common: Any) -> None:
+        super().__init__(**common)
+        self.user_id = inputs.user_id(user_id)
+        self.amount = inputs.whole_number(amount, "The amount", least=-MOST_HELD, most=MOST_HELD)
+
+    @classmethod
+    def undoing(cls, record: OperationRecord, **common: Any) -> Operation:
+        raise CannotUndoError("It is an undo itself: grant the credits anew.")
+
+    def parameters(self) -> dict[str, Any]:
+        return {"user_id": self.user_id, "amount": self.amount}
+
+    def plan(self) -> Plan:
+        balance, owed = self.balance()
+        plan = Plan(
+            f"Change the credits of user {self.user_id} by {self.amount:+,}.",
+            self.changes((balance, owed), (balance + self.amount, owed)),
+            warnings=self.under_way(),
+        )
+        if balance + self.amount < 0:
+            plan.blocked = (
+                f"User {self.user_id} has {balance:,} credits left of the {-self.amount:,}: the"
+                " others were spent. Correct the balance instead."
+            )
+        return plan
+
+    def run(self, record: OperationRecord) -> Result:
+        entry = Entry(
+            self.user_id, self.amount, CreditEntry.Kind.CORRECTION, self.source, self.reason
+        )
+        with self.committing(record) as commit:
+            [posted] = ledger.post([entry])
+            if posted.owed_delta > 0:
+                raise OperationError("The credits were spent just now: nothing was taken back.")
+            commit.result = result = Result(
+                f"The credits of user {self.user_id} changed by {self.amount:+,}.",
+                self.changes(
+                    (posted.balance_after - posted.delta, posted.owed_after - posted.owed_delta),
+                    (posted.balance_after, posted.owed_after),
+                ),
+                details={
+                    "amount": self.amount,
+                    "balance_before": posted.balance_after - posted.delta,
+                    "balance_after": posted.balance_after,
+                },
+            )
+        return result
 
 
 def differences(bought: NamedPurchase, user_id: str, amount: int) -> list[str]:

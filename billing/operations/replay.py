@@ -5,7 +5,7 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from datetime import datetime
-from typing import Any
+from typing import Any, Self
 
 from billing.gateway.client import StripeNotFoundError, gateway
 from billing.gateway.observation import StripeDict
@@ -15,7 +15,6 @@ from billing.ingress.worker import EventResult
 from billing.models import InboxEvent, OperationRecord
 from billing.operations import inputs
 from billing.operations.base import (
-    Actor,
     AlreadyAppliedError,
     Change,
     InvalidInputError,
@@ -52,6 +51,7 @@ class ReplayEvents(Operation):
     title = "Replay events"
     permission = REPLAY
     audit_type = "manual.event_replay"
+    target = "event_ids"
 
     def __init__(
         self,
@@ -59,11 +59,9 @@ class ReplayEvents(Operation):
         event_ids: Sequence[str],
         known: Sequence[StripeDict] = (),
         on_progress: Callable[[int], None] | None = None,
-        actor: Actor,
-        reason: str,
-        key: str | None = None,
+        **common: Any,
     ) -> None:
-        super().__init__(actor=actor, reason=reason, key=key)
+        super().__init__(**common)
         self.event_ids = list(dict.fromkeys(inputs.stripe_id(i, "evt_") for i in event_ids))
         if not self.event_ids:
             raise InvalidInputError("Name at least one event, evt_...")
@@ -74,8 +72,16 @@ class ReplayEvents(Operation):
     def subject(self) -> str:
         return self.event_ids[0] if len(self.event_ids) == 1 else f"{len(self.event_ids)} events"
 
+    @property
+    def turn(self) -> str:
+        return self.subject if len(self.event_ids) == 1 else self.key
+
+    @classmethod
+    def on(cls, target: str, **arguments: Any) -> Self:
+        return cls(event_ids=[target], **arguments)
+
     def parameters(self) -> dict[str, Any]:
-        return {"events": self.event_ids}
+        return {"event_ids": self.event_ids}
 
     def plan(self) -> Plan:
         here = {

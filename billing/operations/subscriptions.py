@@ -17,7 +17,7 @@ from billing.gateway.observation import Observation, StripeDict, from_timestamp
 from billing.gateway.shapes import dig, id_of
 from billing.models import BillingSubscription, OperationRecord
 from billing.operations import inputs
-from billing.operations.base import Actor, Change, Operation, Plan, Result
+from billing.operations.base import Change, Operation, Plan, Result
 from billing.operations.comparison import ABSENT, Scope, bring_in_for, preview, rows
 from billing.permissions import REACTIVATE
 from billing.projection.intake import bring_in, fetch
@@ -77,11 +77,10 @@ class ReactivateSubscription(Operation):
     title = "Reactivate subscription"
     permission = REACTIVATE
     audit_type = "manual.subscription_reactivation"
+    target = "subscription_id"
 
-    def __init__(
-        self, *, subscription_id: str, actor: Actor, reason: str, key: str | None = None
-    ) -> None:
-        super().__init__(actor=actor, reason=reason, key=key)
+    def __init__(self, *, subscription_id: str, **common: Any) -> None:
+        super().__init__(**common)
         self.subscription_id = inputs.stripe_id(subscription_id, "sub_")
 
     @property
@@ -89,7 +88,7 @@ class ReactivateSubscription(Operation):
         return self.subscription_id
 
     def parameters(self) -> dict[str, Any]:
-        return {}
+        return {"subscription_id": self.subscription_id}
 
     def plan(self) -> Plan:
         self.situation = situation = look(self.subscription_id)
@@ -103,7 +102,7 @@ class ReactivateSubscription(Operation):
         if self.step:
             plan.calls = [self.step.sentence]
             plan.changes = [*self.step.changes, *self._status_here()]
-            plan.warnings = list(warnings(situation))
+            plan.warnings = [*warnings(situation), *self.under_way()]
             return plan
         plan.summary = f"Stripe says {situation.status}: bring our rows up to date."
         plan.changes = preview([situation.subscription], actor=self.actor.name)

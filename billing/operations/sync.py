@@ -9,7 +9,7 @@ from billing.gateway.observation import Observation
 from billing.gateway.shapes import id_of, invoice_subscription_id
 from billing.models import BillingCustomer, OperationRecord, PaymentReversal
 from billing.operations import inputs
-from billing.operations.base import Actor, Change, InvalidInputError, Operation, Plan, Result
+from billing.operations.base import Change, InvalidInputError, Operation, Plan, Result
 from billing.operations.comparison import Scope, bring_in_for, preview
 from billing.permissions import SYNC
 from billing.projection.bulk import LISTS, OF_CUSTOMER, SyncReport, sync_everything
@@ -33,6 +33,7 @@ class SyncFromStripe(Operation):
     title = "Sync from Stripe"
     permission = SYNC
     audit_type = "manual.sync"
+    target = "id"
 
     def __init__(
         self,
@@ -40,11 +41,9 @@ class SyncFromStripe(Operation):
         kind: str,
         id: str = "",  # noqa: A002  (the word that operators know)
         on_progress: Callable[[str, int], None] | None = None,
-        actor: Actor,
-        reason: str,
-        key: str | None = None,
+        **common: Any,
     ) -> None:
-        super().__init__(actor=actor, reason=reason, key=key)
+        super().__init__(**common)
         if kind in PREFIXES:
             self.id = inputs.stripe_id(id, PREFIXES[kind])
         elif kind == "user":
@@ -61,7 +60,7 @@ class SyncFromStripe(Operation):
         return self.id or self.kind
 
     def parameters(self) -> dict[str, Any]:
-        return {"kind": self.kind}
+        return {"kind": self.kind, "id": self.id}
 
     def plan(self) -> Plan:
         if self.kind == "everything":

@@ -69,7 +69,10 @@ def hidden(response: HttpResponse, name: str) -> list[str]:
 
 def apply(client: Client, name: str, **answers: str | list[str]) -> HttpResponse:
     """What the page's button sends."""
-    data = {"key": new_key(), "reason": "The customer called", **answers, "_apply": "1"}
+    data = {
+        "key": new_key(), "reason": "The customer called", "reason_code": "other", **answers,
+        "_apply": "1",
+    }  # fmt: skip
     return client.post(address(name), data)
 
 
@@ -104,7 +107,7 @@ def all_subclasses(parent: type[Operation]) -> set[type[Operation]]:
 @pytest.mark.parametrize("role", ["finance", "nobody"])
 def test_who_may_not_is_refused_whatever_is_sent(log_in: LogIn, name: str, role: str) -> None:
     client = log_in(role)
-    data = {**ANSWERS[name], "key": new_key(), "reason": "x"}
+    data = {**ANSWERS[name], "key": new_key(), "reason": "x", "reason_code": "other"}
     for response in (
         client.get(address(name)),
         client.get(address(name), ANSWERS[name]),
@@ -134,7 +137,7 @@ def test_a_form_from_elsewhere_is_refused(log_in: LogIn, name: str) -> None:
 
 @each_page
 def test_an_address_alone_changes_nothing(support: Client, name: str) -> None:
-    answers = {**ANSWERS[name], "key": new_key(), "reason": "x"}
+    answers = {**ANSWERS[name], "key": new_key(), "reason": "x", "reason_code": "other"}
     for button in ("", "_preview", "_apply", "_change"):
         assert support.get(address(name), {**answers, button: "1"}).status_code == 200
     assert nothing_happened()
@@ -244,7 +247,7 @@ def test_changing_ones_mind_keeps_the_answers(support: Client) -> None:
 def test_what_is_wrong_is_said_in_a_sentence(
     support: Client, name: str, answers: dict[str, str], said: str
 ) -> None:
-    data = {"key": new_key(), "reason": "x", **answers}
+    data = {"key": new_key(), "reason": "x", "reason_code": "other", **answers}
     for button in ("_preview", "_apply"):
         response = support.post(address(name), {**data, button: "1"})
         assert said in text_of(response)

@@ -1,0 +1,50 @@
+"""Every operation by its name, and how a recorded one is built again."""
+
+from billing.models import OperationRecord
+from billing.operations.base import Actor, CannotUndoError, Operation, OperationError
+from billing.operations.credits import CorrectBalance, GrantCredits, TakeBackCredits
+from billing.operations.replay import ReplayEvents
+from billing.operations.subscriptions import ReactivateSubscription
+from billing.operations.sync import SyncFromStripe
+
+ALL: tuple[type[Operation], ...] = (
+    SyncFromStripe,
+    GrantCredits,
+    CorrectBalance,
+    TakeBackCredits,
+    ReactivateSubscription,
+    ReplayEvents,
+)
+BY_NAME = {operation.name: operation for operation in ALL}
+
+
+def named(name: str) -> type[Operation]:
+    """The operation of this name. Raises OperationError for one that is no more."""
+    if name not in BY_NAME:
+        raise OperationError(f"There is no operation “{name}” any more.")
+    return BY_NAME[name]
+
+
+def rebuild(record: OperationRecord) -> Operation:
+    """A recorded operation as it was asked for, by whom it was asked for.
+
+    Raises NotPermittedError where its actor is gone, and InvalidInputError.
+    """
+    return named(record.name)(
+        **record.parameters,
+        actor=Actor.named(record.actor),
+        reason=record.reason,
+        reason_code=record.reason_code,
+        ticket=record.ticket,
+        key=record.key,
+        undoes=record.undoes,
+    )
+
+
+def undo(record: OperationRecord, *, actor: Actor, reason: str, **common: str) -> Operation:
+    """The operation that takes an applied one back. Raises CannotUndoError with why not."""
+    if record.status != OperationRecord.Status.APPLIED:
+        raise CannotUndoError("It was not applied: there is nothing to take back.")
+    if done := record.undone_by.filter(status=OperationRecord.Status.APPLIED).first():
+        raise CannotUndoError(f"{done.actor} has taken it back already.")
+    return named(record.name).undoing(record, actor=actor, reason=reason, **common)
