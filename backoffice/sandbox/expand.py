@@ -126,7 +126,8 @@ class Expansion:
         """What stands in a field: the object itself where it holds an id."""
         ids = value if isinstance(value, list) else [value]
         if not any(isinstance(id_, str) for id_ in ids):
-            if name == "metadata" or (last and not isinstance(value, dict | list | None)):
+            nothing = name == "metadata" or (last and not isinstance(value, dict | list))
+            if nothing and name not in expandable(kind):
                 raise self.refusal()
             return value
         if name not in expandable(kind):

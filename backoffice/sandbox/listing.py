@@ -7,6 +7,8 @@ from backoffice.sandbox.errors import invalid, no_such
 from backoffice.sandbox.routing import Call, Page
 from backoffice.sandbox.types import Json
 
+EVENTS_LISTED = 30 * 86400
+"""Seconds for which events are listed and retrieved."""
 PAGING = "limit starting_after ending_before"
 COMPARISONS = {"gt": ">", "gte": ">=", "lt": "<", "lte": "<="}
 
@@ -68,7 +70,7 @@ def page_of(
     backwards = bool(before) != oldest_first
     if cursor := after or before:
         place = work.stored(cursor)
-        if place is None or place.value["object"] != kind:
+        if place is None or place.value["object"] != kind or _is_past(call, place.value):
             raise no_such(kind, cursor, "starting_after" if after else "ending_before", 400)
         sign = ">" if backwards else "<"
         filters.add(f"(created, seq) {sign} (?, ?)", place.value.get("created", 0), place.seq)
@@ -83,6 +85,11 @@ def page_of(
     if before:
         texts.reverse()
     return Page(texts, has_more=len(rows) > limit, url=url)
+
+
+def _is_past(call: Call, made: Json) -> bool:
+    """Whether it is an event that is not listed any more."""
+    return made["object"] == "event" and made["created"] < call.work.now - EVENTS_LISTED
 
 
 def _one_cursor(params: Json) -> tuple[str | None, str | None]:

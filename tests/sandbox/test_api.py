@@ -2,6 +2,7 @@
 
 import base64
 import re
+import sqlite3
 import time
 from email.utils import parsedate_to_datetime
 from typing import Any
@@ -10,7 +11,7 @@ import httpx
 import pytest
 import stripe
 
-from tests.sandbox.server import API_KEY, SandboxProcess
+from tests.sandbox.server import API_KEY, SandboxProcess, run_sandbox
 
 
 def error_of(answer: httpx.Response) -> tuple[int, str | None, str | None]:
@@ -109,7 +110,7 @@ def test_every_answer_has_the_headers_of_stripe(shared: SandboxProcess) -> None:
         ),
         ("GET", "/v1/invoices?customer=cus_none", None, (400, "resource_missing", "customer")),
         ("GET", "/v1/subscriptions?status=fine", None, (400, None, "status")),
-        ("GET", "/v1/account?expand[]=nothing", None, (400, "parameter_unknown", "expand")),
+        ("GET", "/v1/account?expand[]=nothing", None, (400, None, "expand")),
         ("GET", "/v1/accounts/acct_other", None, (403, "account_invalid", None)),
         (
             "POST",
@@ -295,8 +296,109 @@ def test_expansion_reaches_four_levels(world: SandboxProcess) -> None:
     deep = "customer.subscriptions.data.latest_invoice.customer"
     answer = world.get(f"/v1/checkout/sessions/{session}", **{"expand[]": deep})
     assert error_of(answer) == (400, None, "expand")
-    nothing = world.get(f"/v1/checkout/sessions/{session}", **{"expand[]": "nothing"})
-    assert "cannot be expanded" in nothing.json()["error"]["message"]
+    too_deep = world.get("/v1/invoices", **{"expand[]": "data.payments.data.payment.charge"})
+    assert "more than 4 levels" in too_deep.json()["error"]["message"]
+
+
+@pytest.mark.parametrize(
+    "path", ["id", "nothing", "amount_total", "mode", "metadata.customer", "client_reference_id"]
+)
+def test_only_what_the_package_calls_expandable_is_expanded(
+    sandbox: SandboxProcess, path: str
+) -> None:
+    customer = sandbox.post("/v1/customers").json()["id"]
+    session = sandbox.post(
+        "/v1/checkout/sessions",
+        {
+            "mode": "setup",
+            "currency": "usd",
+            "success_url": "https://x.example",
+            "client_reference_id": customer,
+            "customer": customer,
+            "metadata[customer]": customer,
+        },
+    ).json()["id"]
+    expanded = sandbox.get(f"/v1/checkout/sessions/{session}", **{"expand[]": "customer"}).json()
+    assert expanded["customer"]["object"] == "customer"
+    refused = sandbox.get(f"/v1/checkout/sessions/{session}", **{"expand[]": path})
+    assert error_of(refused) == (400, None, "expand")
+    assert f"cannot be expanded ({path})." in refused.json()["error"]["message"]
+
+
+def test_a_path_that_forgets_the_data_of_a_list_is_told_so(world: SandboxProcess) -> None:
+    refused = world.get("/v1/invoices", **{"expand[]": "customer"})
+    assert refused.json()["error"]["message"] == (
+        "This property cannot be expanded (customer). You may want to try expanding "
+        "'data.customer' instead."
+    )
+
+
+def test_events_end_after_thirty_days(sandbox: SandboxProcess) -> None:
+    for _ in range(3):
+        sandbox.post("/v1/customers")
+    newest, middle, oldest = (made["id"] for made in sandbox.get("/v1/events").json()["data"])
+    sandbox.stop()
+    age(sandbox, oldest, days=31)
+    with run_sandbox(sandbox.data) as again:
+        listed = again.get("/v1/events", limit=2).json()
+        assert ([made["id"] for made in listed["data"]], listed["has_more"]) == (
+            [newest, middle],
+            False,
+        )
+        assert again.get(f"/v1/events/{oldest}").status_code == 404
+        for cursor in ("starting_after", "ending_before"):
+            refused = again.get("/v1/events", **{cursor: oldest})
+            assert error_of(refused) == (400, "resource_missing", cursor)
+
+
+def age(sandbox: SandboxProcess, id_: str, *, days: int) -> None:
+    """Makes an object so much older, in the file of a sandbox that does not run."""
+    with sqlite3.connect(sandbox.data) as db:
+        db.execute(
+            "UPDATE objects SET created = created - ?,"
+            " json = json_set(json, '$.created', created - ?) WHERE id = ?",
+            (days * 86400, days * 86400, id_),
+        )
+    db.close()
+
+
+def test_events_are_filtered_by_type(sandbox: SandboxProcess) -> None:
+    sandbox.post("/v1/customers")
+    sandbox.post("/v1/products", {"name": "Leads"})
+
+    def kinds(**params: Any) -> list[str]:
+        listed = sandbox.get("/v1/events", **params).json()["data"]
+        return [made["type"] for made in listed]
+
+    assert kinds() == ["product.created", "customer.created"]
+    assert kinds(type="customer.created") == kinds(type="customer.*") == ["customer.created"]
+    assert kinds(**{"types[]": ["product.created", "customer.created"]}) == kinds()
+    assert kinds(delivery_success="true") == kinds()
+    assert kinds(delivery_success="false") == []
+    many = {f"types[{n}]": "product.created" for n in range(21)}
+    assert sandbox.get("/v1/events", **many).status_code == 400
+    both = {"type": "product.created", "types[]": "product.created"}
+    assert error_of(sandbox.get("/v1/events", **both)) == (400, None, "type")
+
+
+def test_lines_have_one_cursor_too(sandbox: SandboxProcess) -> None:
+    customer = sandbox.post("/v1/customers").json()["id"]
+    for amount in (1, 2, 3):
+        sandbox.post(
+            "/v1/invoiceitems", {"customer": customer, "amount": amount, "currency": "usd"}
+        ).raise_for_status()
+    invoice = sandbox.post(
+        "/v1/invoices", {"customer": customer, "pending_invoice_items_behavior": "include"}
+    ).json()
+    first, second, third = (line["id"] for line in invoice["lines"]["data"])
+    path = f"/v1/invoices/{invoice['id']}/lines"
+    page = sandbox.get(path, limit=1, starting_after=first).json()
+    assert ([line["id"] for line in page["data"]], page["has_more"]) == ([second], True)
+    page = sandbox.get(path, limit=2, ending_before=third).json()
+    assert ([line["id"] for line in page["data"]], page["has_more"]) == ([first, second], False)
+    both = sandbox.get(path, starting_after=first, ending_before=third)
+    assert both.status_code == 400
+    assert error_of(sandbox.get(path, starting_after="il_none"))[1] == "resource_missing"
 
 
 def test_fields_on_request_are_absent_until_expanded(world: SandboxProcess) -> None:

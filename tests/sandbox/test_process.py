@@ -4,6 +4,7 @@ import socket
 import subprocess
 import sys
 import threading
+from itertools import count
 from pathlib import Path
 
 import httpx
@@ -38,26 +39,32 @@ def test_sigkill_loses_no_answered_request(tmp_path: Path) -> None:
     data = tmp_path / "s.db"
     running = start_sandbox(data)
     answered: list[str] = []
+    renamed: dict[str, str] = {}
 
-    def create() -> None:
-        while True:
+    def create(worker: int) -> None:
+        for number in count():
             try:
-                answer = running.post("/v1/customers", {"name": "A"})
+                made = running.post("/v1/customers", {"name": "A"}).json()["id"]
+                answered.append(made)
+                name = f"{worker} {number}"
+                running.post(f"/v1/customers/{made}", {"name": name})
             except httpx.HTTPError:
                 return
-            answered.append(answer.json()["id"])
+            renamed[made] = name
 
-    threads = [threading.Thread(target=create) for _ in range(3)]
+    threads = [threading.Thread(target=create, args=[worker]) for worker in range(6)]
     for thread in threads:
         thread.start()
-    while len(answered) < 60:
+    while len(renamed) < 60:
         threads[0].join(0.01)
     running.kill()
     for thread in threads:
         thread.join()
     with run_sandbox(data) as again:
         found = again.stripe.v1.customers.list({"limit": 100}).auto_paging_iter()
-        assert set(answered) <= {made.id for made in found}
+        names = {made.id: made.name for made in found}
+        assert set(answered) <= names.keys()
+        assert renamed.items() <= names.items()
         events = again.stripe.v1.events.list({"limit": 100}).auto_paging_iter()
         assert set(answered) <= {made.data.object["id"] for made in events}
 

@@ -2,15 +2,13 @@
 
 from backoffice.sandbox import shapes
 from backoffice.sandbox.errors import ApiError, invalid, no_such
-from backoffice.sandbox.listing import PAGING, Filters, page_of
+from backoffice.sandbox.listing import EVENTS_LISTED, PAGING, Filters, page_of
 from backoffice.sandbox.resources.common import chosen, metadata, need, with_metadata
 from backoffice.sandbox.routing import Answer, Call, api, retrievable
 from backoffice.sandbox.shapes.base import listing
 from backoffice.sandbox.shapes.platform import ACCOUNT_ID
 from backoffice.sandbox.types import Json
 
-DAY = 86400
-EVENTS_LISTED = 30 * DAY
 MAX_ENDPOINTS = 16
 ACCOUNT_CREATED = 1_577_836_800
 
