@@ -63,16 +63,16 @@ class SandboxProcess:
             f"stories/{name}", **{key.rstrip("_"): value for key, value in params.items()}
         )
 
-    def advance(self, *, seconds: float = 120, **span: float) -> None:
+    def advance(self, *, patience: float = 120, **span: float) -> None:
         """Lets a span of time (`days=3, hours=1`) pass there, and waits for what then happens.
 
-        Fails if that takes more than so many real `seconds`.
+        Fails if that takes longer than `patience`, in real seconds.
         """
         self.control("clock", advance_seconds=int(timedelta(**span).total_seconds()))
-        deadline, pause = time.monotonic() + seconds, 0.01
+        deadline, pause = time.monotonic() + patience, 0.01
         while not self.control("clock", http="GET")["ready"]:
             if time.monotonic() > deadline:
-                raise AssertionError(f"the time did not pass within {seconds} seconds")
+                raise AssertionError(f"the time did not pass within {patience} seconds")
             time.sleep(pause)
             pause = min(2 * pause, 0.5)
 

@@ -163,11 +163,11 @@ class Marketplace:
         passed = 0
         for moment in days:
             if moment - passed > DAY:
-                self.sandbox.advance(seconds=600, days=(moment - passed) / DAY)
+                self.sandbox.advance(patience=600, seconds=moment - passed)
                 passed = moment
             act = self.random.choices([a for a, _ in acts], [w for _, w in acts])[0]
             act(self.random.choice(self.people))
-        self.sandbox.advance(seconds=600, days=(MONTH - passed) / DAY)
+        self.sandbox.advance(patience=600, seconds=MONTH - passed)
 
     def subscription_of(self, person: Person, *statuses: str) -> Any:
         """The person's subscription if it has one of these statuses."""

@@ -55,7 +55,7 @@ def run_year(
         for month in range(1, MONTHS + 1):
             marketplace.live()
             say(f"month {month} is over: {waiting(sandbox)} deliveries wait")
-        sandbox.advance(days=SETTLING, seconds=patience)
+        sandbox.advance(days=SETTLING, patience=patience)
         events = sandbox.control("state", http="GET")["objects"]["event"]
         say(f"the year is over: {events} events, {waiting(sandbox)} deliveries wait")
         wait_until(lambda: waiting(sandbox) == 0, seconds=patience, pause=0.5)
