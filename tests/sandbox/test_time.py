@@ -649,6 +649,13 @@ def test_an_invoice_made_by_hand_advances_if_it_is_told_to(calendar: Calendar) -
     assert calendar.get(f"invoices/{still.id}")["status"] == "draft"
     paid = calendar.get(f"invoices/{moving.id}")
     assert (paid["status"], paid["amount_paid"]) == ("paid", 700)
+    refused = drafted(auto_advance=True)
+    calendar.card(str(refused.customer), "pm_card_chargeCustomerFail")
+    calendar.sandbox.advance(hours=2)
+    assert calendar.get(f"invoices/{refused.id}")["next_payment_attempt"]
+    calendar.card(str(refused.customer), "pm_card_visa")
+    calendar.sandbox.advance(days=3)
+    assert calendar.get(f"invoices/{refused.id}")["status"] == "paid"
     late = calendar.client.invoices.update(still.id, {"auto_advance": True})
     assert late.automatically_finalizes_at
     calendar.sandbox.advance(hours=2)

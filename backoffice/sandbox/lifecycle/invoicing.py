@@ -356,8 +356,8 @@ def attempt_failed(work: Work, invoice: Json, attempts: int) -> None:
 def _next_attempt(work: Work, invoice: Json, attempts: int) -> int | None:
     """When a payment is tried again, if it is; the first one of a subscription never is."""
     subscription = subscription_of(work, invoice)
-    awaited = subscription and subscription["status"] not in ("incomplete", "unpaid", "canceled")
-    if awaited and invoice["auto_advance"] and attempts <= len(RETRIES):
+    hopeless = subscription and subscription["status"] in ("incomplete", "unpaid", "canceled")
+    if not hopeless and invoice["auto_advance"] and attempts <= len(RETRIES):
         return work.now + RETRIES[attempts - 1]
     return None
 
