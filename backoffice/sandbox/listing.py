@@ -89,7 +89,8 @@ def page_of(
 
 def _is_past(call: Call, made: Json) -> bool:
     """Whether it is an event that is not listed any more."""
-    return made["object"] == "event" and made["created"] < call.work.now - EVENTS_LISTED
+    oldest = call.work.now - EVENTS_LISTED
+    return bool(made["object"] == "event" and made["created"] < oldest)
 
 
 def _one_cursor(params: Json) -> tuple[str | None, str | None]:
