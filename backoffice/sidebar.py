@@ -4,6 +4,7 @@ from typing import Any
 
 from django.http import HttpRequest
 from django.urls import reverse_lazy
+from django.utils.text import format_lazy
 
 
 def entry(title: str, icon: str, model: str) -> dict[str, Any]:
@@ -53,9 +54,24 @@ SIDEBAR: dict[str, Any] = {
             "title": "Events",
             "items": [
                 entry("Inbox", "inbox", "inboxevent"),
-                entry("Event and audit log", "history", "billingevent"),
+                entry("Event log", "history", "billingevent"),
                 entry("Refused webhooks", "block", "webhookrejection"),
+            ],
+        },
+        {
+            "title": "Changes by hand",
+            "items": [
                 entry("Operations", "build", "operationrecord"),
+                {
+                    **entry("Approvals", "how_to_vote", "operationrecord"),
+                    "link": format_lazy(
+                        "{}?status=requested",
+                        reverse_lazy("admin:billing_operationrecord_changelist"),
+                    ),
+                },
+                entry("Bulk jobs", "checklist", "bulkjob"),
+                entry("Audit log", "policy", "auditevent"),
+                entry("Reasons", "label", "reasoncode"),
             ],
         },
         {

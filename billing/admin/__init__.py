@@ -3,12 +3,15 @@
 from django.contrib import admin
 
 from billing.admin import (
+    audit,
     balances,
+    bulk,
     customers,
     events,
     inbox,
     invoices,
     purchases,
+    reasons,
     records,
     subscriptions,
     users,
@@ -23,12 +26,15 @@ for _model in list(admin.site._registry):
         admin.site.unregister(_model)
 
 __all__ = [
+    "audit",
     "balances",
+    "bulk",
     "customers",
     "events",
     "inbox",
     "invoices",
     "purchases",
+    "reasons",
     "records",
     "subscriptions",
     "users",

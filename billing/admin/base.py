@@ -16,7 +16,8 @@ from django.utils.text import capfirst
 from unfold.views import ChangeList
 
 from billing.admin.export import Exportable
-from billing.admin.offers import Offer, bulk_action
+from billing.admin.forms import User
+from billing.admin.offers import Offer, ShownOffer, bulk_action
 from billing.admin.related import Related
 from billing.models import BillingCustomer
 
@@ -64,7 +65,6 @@ class ReadOnlyAdmin(Exportable):
     paginator = BoundedPaginator
     list_per_page = PER_PAGE
     list_max_show_all = PER_PAGE
-    list_disable_select_all = True
     list_fullwidth = True
     show_full_result_count = False
     show_facets = admin.ShowFacets.NEVER
@@ -93,6 +93,10 @@ class ReadOnlyAdmin(Exportable):
     def headline(self, row: Any) -> tuple[str, str]:
         """A sentence that stands above everything on the row's page, and its tone."""
         return "", ""
+
+    def buttons(self, row: Any, user: User) -> list[ShownOffer]:
+        """Further buttons on the row's page, after the operations."""
+        return []
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
@@ -148,7 +152,10 @@ class ReadOnlyAdmin(Exportable):
             text, tone = self.headline(obj)
             context |= {
                 "headline": {"text": text, "tone": tone} if text else None,
-                "offers": [o for offer in self.offers if (o := offer.on(obj, request.user))],
+                "offers": [
+                    *(o for offer in self.offers if (o := offer.on(obj, request.user))),
+                    *self.buttons(obj, request.user),
+                ],
                 "tables": [t for each in self.related if (t := each.table(request, obj))],
             }
         return super().render_change_form(request, context, add, change, form_url, obj)

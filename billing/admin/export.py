@@ -22,7 +22,7 @@ CHUNK = 2000  # rows read at a time, so that memory stays flat however long the 
 FORMULA = ("=", "+", "-", "@", "\t", "\r")  # what a spreadsheet takes for a formula
 
 
-class _Echo:
+class Echo:
     """csv writes into it, and gets back what it wrote."""
 
     def write(self, text: str) -> str:
@@ -74,7 +74,7 @@ class Exportable(ModelAdmin):
 
 def lines(rows: QuerySet[Any], fields: "list[Field[Any, Any]]") -> Iterator[str]:
     """The header and one line a row."""
-    writer = csv.writer(_Echo())
+    writer = csv.writer(Echo())
     yield str(writer.writerow([field.name for field in fields]))
     values = rows.values_list(*[field.name for field in fields])
     for row in values.iterator(chunk_size=CHUNK):

@@ -9,6 +9,10 @@ from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 from django.utils import timezone
 
+from billing.models import OperationRecord
+
+MOST_ACTORS = 100
+
 
 class ChoiceFilter(SimpleListFilter):
     """Rows for which the chosen condition holds."""
@@ -54,6 +58,25 @@ def choices_filter(field: str, choices: Sequence[tuple[str, Any]]) -> type[Choic
         field,
         [(str(value), str(words), Q(**{field: str(value)})) for value, words in choices],
     )
+
+
+def actor_filter(words: str) -> type[SimpleListFilter]:
+    """By who did it: those who ever ran an operation."""
+
+    class ActorFilter(SimpleListFilter):
+        title = words
+        parameter_name = "actor"
+
+        def lookups(
+            self, request: HttpRequest, model_admin: "ModelAdmin[Any]"
+        ) -> list[tuple[str, str]]:
+            actors = OperationRecord.objects.order_by("actor").values_list("actor", flat=True)
+            return [(actor, actor) for actor in actors.distinct()[:MOST_ACTORS]]
+
+        def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+            return queryset.filter(actor=self.value()) if self.value() else queryset
+
+    return ActorFilter
 
 
 def since_filter(field: str, words: str) -> type[SimpleListFilter]:

@@ -7,10 +7,15 @@ from typing import Any
 from django.contrib import admin, messages
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, QueryDict
+from django.shortcuts import redirect
 
 from billing.admin.cells import page_url
-from billing.admin.forms import MOST_TARGETS, User
+from billing.admin.forms import User
 from billing.admin.operations import SYNC, OperationPage, open_page
+from billing.operations import bulk
+from billing.operations.base import Actor
+
+AT_ONCE = 20  # rows that a page takes; more are a job of the worker's
 
 
 def nothing_more(row: Any) -> dict[str, str]:
@@ -80,10 +85,15 @@ def bulk_action(offer: Offer) -> Callable[..., HttpResponse | None]:
     def run(
         model_admin: "admin.ModelAdmin[Any]", request: HttpRequest, queryset: QuerySet[Any]
     ) -> HttpResponse | None:
-        rows = list(queryset[: MOST_TARGETS + 1])
+        rows = list(queryset[: AT_ONCE + 1])
+        several = len(rows) > AT_ONCE
+        if several:
+            rows = list(queryset[: bulk.MOST + 1])
         if objection := _objection(offer, rows):
             model_admin.message_user(request, objection, messages.ERROR)
             return None
+        if several:
+            return _to_job(offer, request, rows)
         query = offer.to_query(rows)
         query["back"] = request.get_full_path()
         return open_page(request, offer.page, query)
@@ -91,10 +101,21 @@ def bulk_action(offer: Offer) -> Callable[..., HttpResponse | None]:
     return run
 
 
+def _to_job(offer: Offer, request: HttpRequest, rows: list[Any]) -> HttpResponse:
+    """A draft of a job with these rows, to be looked at and started there."""
+    job = bulk.draft(
+        offer.page.operation,
+        (offer.target(row) for row in rows),
+        answers=offer.answers(rows[0]),
+        actor=Actor.of(request.user),
+    )
+    return redirect("admin:billing_bulkjob_change", job.pk)
+
+
 def _objection(offer: Offer, rows: list[Any]) -> str:
     """Why the selected rows cannot go to the operation's page together; '' if they can."""
-    if len(rows) > MOST_TARGETS:
-        return f"That is too many at once: at most {MOST_TARGETS}. Select fewer rows."
+    if len(rows) > bulk.MOST:
+        return f"That is too many at once: at most {bulk.MOST:,}. Select fewer rows."
     nameless = [str(row) for row in rows if not offer.target(row)]
     if nameless and len(rows) > 1:
         return f"It is not known whose these are: {', '.join(nameless[:5])}. Open them one by one."

@@ -9,6 +9,7 @@ from django.core.mail import send_mail
 from django.db import transaction
 from django.db.models import QuerySet
 from django.db.models.functions import Now
+from django.urls import reverse
 
 from billing.models import OperationRecord, acting_as
 from billing.operations.base import (
@@ -96,10 +97,11 @@ def tell_approvers(record_id: int) -> int:
         return 0
     addresses = sorted(_addresses(record))
     title = named(record.name).title
+    page = reverse("admin:billing_approval", args=[record.pk])
     text = (
         f"{record.actor} asks for: {title} ({record.subject}).\n\n"
         f"{record.plan.get('summary', '')}\n{record.approval}\n\nReason: {record.reason}\n\n"
-        f"Approve or reject it: {settings.PUBLIC_URL}/approvals/{record.pk}/\n"
+        f"Approve or reject it: {settings.PUBLIC_URL}{page}\n"
     )
     for address in addresses:
         send_mail(f"Approval needed: {title}", text, None, [address])

@@ -1,0 +1,85 @@
+"""Whether the audit log is as it was written: its chain of hashes, link by link."""
+
+import hashlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from django.db import connection, transaction
+
+from billing.models.audit import CONTENT, IS_AUDIT
+
+CHUNK = 2000  # links read at a time, so that memory stays flat however long the log is
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """How many links were looked at, the last one's hash, and what is wrong first.
+
+    `broken` is '' where all is well. `head` is worth keeping elsewhere: a log whose newest
+    events were cut off is a whole chain, and only somebody who knows a later hash can tell.
+    """
+
+    links: int
+    head: str
+    broken: str
+
+
+def verify(expect: str = "", on_progress: Callable[[int], None] | None = None) -> Verdict:
+    """Reads the whole chain in order and stops at the first link that is wrong.
+
+    `expect` is a hash that was noted before, and must be in the chain.
+    """
+    links, head, expected = 0, "", not expect
+    with transaction.atomic():
+        for position, event_id, kept, content in _links():
+            if position != links + 1:
+                return Verdict(links, head, f"Link {links + 1} is missing: {position} follows.")
+            if content is None:
+                return Verdict(
+                    links, head, f"Event {event_id} of link {position} is gone from the log."
+                )
+            head_now = hashlib.sha256((head + content).encode()).hexdigest()
+            if head_now != kept:
+                return Verdict(
+                    links,
+                    head,
+                    f"Event {event_id} of link {position} is not what was written, or its link"
+                    " is not.",
+                )
+            links, head = position, kept
+            expected = expected or kept == expect
+            if on_progress and links % CHUNK == 0:
+                on_progress(CHUNK)
+        if stray := _unlinked():
+            return Verdict(links, head, f"Event {stray} has no link.")
+    if not expected:
+        return Verdict(links, head, f"The hash {expect} is in no link: events were cut off.")
+    return Verdict(links, head, "")
+
+
+def _links() -> Iterator[tuple[int, int, str, str | None]]:
+    """Every link with what its event says now, None where the event is gone."""
+    with connection.chunked_cursor() as cursor:
+        cursor.execute(
+            f"""
+            SELECT c.position, c.event_id, c.hash, CASE WHEN e.id IS NOT NULL THEN {CONTENT} END
+            FROM billing_audit_chain c LEFT JOIN billing_events e ON e.id = c.event_id
+            ORDER BY c.position
+            """  # noqa: S608  (the expression stands in billing.models.audit)
+        )
+        while rows := cursor.fetchmany(CHUNK):
+            yield from rows
+
+
+def _unlinked() -> int | None:
+    """The id of an audit event that has no link."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"""
+            SELECT id FROM billing_events e WHERE {IS_AUDIT}
+            AND NOT EXISTS (SELECT FROM billing_audit_chain c WHERE c.event_id = e.id)
+            ORDER BY id LIMIT 1
+            """  # noqa: S608  (the expression stands in billing.models.audit)
+        )
+        found = cursor.fetchone()
+    return int(found[0]) if found else None
