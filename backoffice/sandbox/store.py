@@ -50,7 +50,7 @@ INDEXES = [
     """CREATE INDEX IF NOT EXISTS object_customer ON objects (customer, kind, created, seq)
     WHERE customer IS NOT NULL""",
     *(
-        f"CREATE INDEX IF NOT EXISTS object_{name} ON objects ({name}, kind)"
+        f"CREATE INDEX IF NOT EXISTS object_of_{name} ON objects ({name}, kind, created, seq)"
         f" WHERE {name} IS NOT NULL"
         for name in LINKS
     ),
