@@ -42,13 +42,14 @@ class Offer:
 
     `target` is what the operation is about, of a row; '' where it is not known and must be
     typed. `answers` are more of the form's fields. `refusal` says why a row's page has no
-    button; '' where it has one.
+    button; '' where it has one. A `single` one is not for several rows at once.
     """
 
     page: OperationPage
     target: Callable[[Any], str]
     answers: Callable[[Any], dict[str, str]] = field(default=nothing_more)
     refusal: Callable[[Any], str] = field(default=no_objection)
+    single: bool = False
 
     def on(self, row: Any, user: User) -> ShownOffer | None:
         """The button on a row's page; None without the permission."""
@@ -119,6 +120,7 @@ def _objection(offer: Offer, rows: list[Any]) -> str:
     nameless = [str(row) for row in rows if not offer.target(row)]
     if nameless and len(rows) > 1:
         return f"It is not known whose these are: {', '.join(nameless[:5])}. Open them one by one."
-    if len({tuple(sorted(offer.answers(row).items())) for row in rows}) > 1:
+    alike = len({tuple(sorted(offer.answers(row).items())) for row in rows}) <= 1
+    if not alike or (offer.single and len(rows) > 1):
         return f"{offer.page.title} takes these one at a time: select a single row."
     return ""

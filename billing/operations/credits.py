@@ -22,7 +22,7 @@ from billing.operations.base import (
     Result,
 )
 from billing.permissions import CORRECT, GRANT, TAKE_BACK
-from billing.projection import ledger, named
+from billing.projection import ledger, named, settlement
 from billing.projection.ledger import Entry, LedgerError, Posted
 from billing.projection.named import AlreadyGrantedError, NamedPurchase, NotAPurchaseError
 
@@ -63,8 +63,17 @@ class CreditAdjustment(Operation):
     @classmethod
     def undoing(cls, record: OperationRecord, **common: Any) -> Operation:
         """What was given is taken back, what was taken is given back: the same amount."""
-        amount = int(record.result["details"]["amount"])
-        return TakeBackCredits(user_id=record.subject, amount=-amount, undoes=record, **common)
+        details = record.result.get("details", {})
+        amount = details.get("amount")
+        if not isinstance(amount, int):
+            raise CannotUndoError("Its record does not say how many credits it moved.")
+        return TakeBackCredits(
+            user_id=details.get("user_id") or record.subject,
+            amount=-amount,
+            purchase=details.get("purchase"),
+            undoes=record,
+            **common,
+        )
 
 
 class GrantCredits(CreditAdjustment):
@@ -214,30 +223,33 @@ class TakeBackCredits(CreditAdjustment):
     """Undoes a grant or a correction by as many credits the other way.
 
     Only while the balance still has them: credits that were spent are not made a debt of
-    the user's by an undo.
+    the user's by an undo. A `purchase` (cs_ or in_) that was granted stays without credits.
     """
 
     name = "take_back_credits"
     title = "Take back credits"
     permission = TAKE_BACK
 
-    def __init__(self, *, user_id: str, amount: int | str, **common: Any) -> None:
+    def __init__(
+        self, *, user_id: str, amount: int | str, purchase: str | None = None, **common: Any
+    ) -> None:
         super().__init__(**common)
         self.user_id = inputs.user_id(user_id)
         self.amount = inputs.whole_number(amount, "The amount", least=-MOST_HELD, most=MOST_HELD)
+        self.purchase_id = inputs.stripe_id(purchase, *PURCHASES) if purchase else None
 
     @classmethod
     def undoing(cls, record: OperationRecord, **common: Any) -> Operation:
         raise CannotUndoError("It is an undo itself: grant the credits anew.")
 
     def parameters(self) -> dict[str, Any]:
-        return {"user_id": self.user_id, "amount": self.amount}
+        return {"user_id": self.user_id, "amount": self.amount, "purchase": self.purchase_id}
 
     def plan(self) -> Plan:
         balance, owed = self.balance()
         plan = Plan(
             f"Change the credits of user {self.user_id} by {self.amount:+,}.",
-            self.changes((balance, owed), (balance + self.amount, owed)),
+            self.changes((balance, owed), ledger.settled(balance, owed, self.amount)),
             warnings=self.under_way(),
         )
         if balance + self.amount < 0:
@@ -245,16 +257,35 @@ class TakeBackCredits(CreditAdjustment):
                 f"User {self.user_id} has {balance:,} credits left of the {-self.amount:,}: the"
                 " others were spent. Correct the balance instead."
             )
+        purchase = self._purchase()
+        if purchase and settlement.taken_back(purchase):
+            plan.blocked = (
+                f"{purchase.source} was refunded or disputed meanwhile, which took credits back."
+                " Correct the balance instead."
+            )
         return plan
 
     def run(self, record: OperationRecord) -> Result:
-        entry = Entry(
-            self.user_id, self.amount, CreditEntry.Kind.CORRECTION, self.source, self.reason
-        )
+        try:
+            return self._take_back(record)
+        except LedgerError as error:
+            raise OperationError(f"{error} Nothing was taken back.") from error
+
+    def _purchase(self) -> Purchase | None:
+        return Purchase.objects.filter(source=self.purchase_id or "").first()
+
+    def _post(self) -> Posted:
+        if purchase := self._purchase():
+            return named.take_back(purchase, self.user_id, -self.amount, self.reason)
+        kind = CreditEntry.Kind.CORRECTION
+        [posted] = ledger.post([Entry(self.user_id, self.amount, kind, self.source, self.reason)])
+        if posted.owed_delta > 0:
+            raise LedgerError("The credits were spent just now.")
+        return posted
+
+    def _take_back(self, record: OperationRecord) -> Result:
         with self.committing(record) as commit:
-            [posted] = ledger.post([entry])
-            if posted.owed_delta > 0:
-                raise OperationError("The credits were spent just now: nothing was taken back.")
+            posted = self._post()
             commit.result = result = Result(
                 f"The credits of user {self.user_id} changed by {self.amount:+,}.",
                 self.changes(
@@ -263,6 +294,7 @@ class TakeBackCredits(CreditAdjustment):
                 ),
                 details={
                     "amount": self.amount,
+                    "purchase": self.purchase_id,
                     "balance_before": posted.balance_after - posted.delta,
                     "balance_after": posted.balance_after,
                 },

@@ -7,13 +7,18 @@ from datetime import timedelta
 from typing import Any
 
 from django.db import transaction
+from django.db.models import Model, QuerySet
 from django.utils import timezone
 
 from billing.models import (
+    AuditEvent,
+    AuditLink,
     BillingCustomer,
     BillingEvent,
     BillingInvoice,
     BillingSubscription,
+    BulkItem,
+    BulkJob,
     CreditEntry,
     CreditPrice,
     InboxEvent,
@@ -22,6 +27,7 @@ from billing.models import (
     OperationRecord,
     PaymentReversal,
     Purchase,
+    ReasonCode,
     WebhookRejection,
     acting_as,
 )
@@ -42,7 +48,12 @@ MODELS = (
     BillingEvent,
     WebhookRejection,
     OperationRecord,
+    AuditEvent,
+    BulkJob,
+    ReasonCode,
 )
+# Settings of ours, and what is acted upon on its own page.
+EDITED = (CreditPrice, ReasonCode, BulkJob)
 USER, CUSTOMER = "u_ada", "cus_Ada"
 HOSTILE = "<script>alert('x')</script><img src=x onerror=alert(1)>"
 
@@ -195,6 +206,28 @@ def grant(user: str = USER, amount: int = 50, source: str | None = None) -> None
         ledger.post([Entry(user, amount, CreditEntry.Kind.PACK, source, "Paid")])
 
 
+def audit(operation: str = "op_1", **payload: Any) -> BillingEvent:
+    """An audit event, as an operation leaves it."""
+    said = {"user_id": USER, "customer": CUSTOMER, "operation": operation, **payload}
+    return event(None, type="manual.credit_adjustment", payload=said)
+
+
+def bulk_job(key: str = "job_1", target: str = USER, **more: Any) -> BulkJob:
+    """A job with one target that is done."""
+    fields = {"name": "grant_credits", "actor": "support", "reason": "All", "status": "done"}
+    job = BulkJob.objects.create(key=key, **{**fields, **more})
+    BulkItem.objects.create(job=job, target=target, status="done", said=f"Done for {target}.")
+    return job
+
+
+def all_of(model: type[Model]) -> QuerySet[Any]:
+    """The rows that a model's pages are about."""
+    everything = model._default_manager.all()
+    if model is AuditEvent:
+        return everything.filter(pk__in=AuditLink.objects.values("event_id"))
+    return everything
+
+
 def fill(number: int, *, start: int = 0) -> None:
     """So many rows of every table, all of them about Ada."""
     for i in range(start, start + number):
@@ -209,5 +242,8 @@ def fill(number: int, *, start: int = 0) -> None:
         price(f"price_{i}")
         record(f"op_{i}")
         rejection(f"reason {i}")
+        audit(f"op_{i}")
+        bulk_job(f"job_{i}")
+        ReasonCode.objects.create(code=f"code_{i}", label=f"Reason {i}")
         grant(USER, 1, f"checkout:cs_{i}")
         grant(f"u_{i}", 1, f"invoice:in_{i}")

@@ -190,7 +190,7 @@ def every_page() -> list[str]:
     """The home page, every list and one page of each, and every operation's."""
     paths = [reverse("admin:index")]
     for model in MODELS:
-        paths += [changelist_url(model), page_url(model._default_manager.all()[0])]
+        paths += [changelist_url(model), page_url(rows.all_of(model)[0])]
     paths += [reverse("admin:billing_operation", args=[name]) for name in PAGES]
     paths.append(PAGES["grant-credits"].url({"target": "u_ada", "amount": "5"}))
     return paths

@@ -22,10 +22,11 @@ from billing.models import (
     InboxEvent,
     LeadCredits,
     Purchase,
+    ReasonCode,
 )
 from tests.admin import rows
 from tests.admin.conftest import LogIn, count_queries
-from tests.admin.rows import CUSTOMER, HOSTILE, MODELS, USER
+from tests.admin.rows import CUSTOMER, EDITED, HOSTILE, MODELS, USER
 
 pytestmark = pytest.mark.django_db
 
@@ -57,7 +58,7 @@ def test_every_role_sees_every_list_and_page(log_in: LogIn, model: View, role: s
     rows.fill(2)
     client = log_in(role)
     list_of(client, model)
-    for row in model._default_manager.all():
+    for row in rows.all_of(model):
         page_of(client, row)
 
 
@@ -66,7 +67,7 @@ def test_nobody_without_a_role_sees_anything(log_in: LogIn, model: View) -> None
     rows.fill(1)
     client = log_in("nobody")
     assert client.get(changelist_url(model)).status_code == 403
-    assert client.get(page_url(model._default_manager.all()[0])).status_code == 403
+    assert client.get(page_url(rows.all_of(model)[0])).status_code == 403
 
 
 @each_model
@@ -76,13 +77,13 @@ def test_strangers_are_asked_to_log_in(client: Client, model: View) -> None:
     assert response["Location"].startswith(reverse("admin:login"))
 
 
-@each_model
+@pytest.mark.parametrize(
+    "model", [m for m in MODELS if m not in EDITED], ids=lambda model: model.__name__
+)
 def test_rows_are_not_edited_here(log_in: LogIn, model: View) -> None:
-    if model.__name__ == "CreditPrice":
-        return
     rows.fill(1)
     client = log_in("superuser")
-    row = model._default_manager.all()[0]
+    row = rows.all_of(model)[0]
     name = f"admin:billing_{model._meta.model_name}"
     assert client.get(reverse(f"{name}_add")).status_code == 403
     assert client.post(reverse(f"{name}_add"), {}).status_code == 403
@@ -136,6 +137,7 @@ def test_counting_stops_where_it_would_take_long(
 
 @each_model
 def test_what_an_empty_list_means_is_said(support: Client, model: View) -> None:
+    ReasonCode.objects.all().delete()  # the only ones that come with the tables
     page = list_of(support, model)
     assert "Nothing here yet" in page
     assert admin.site._registry[model].empty_text.split(".")[0] in page.replace("&#x27;", "'")
@@ -230,10 +232,12 @@ def test_what_stripe_and_customers_write_is_text(support: Client) -> None:
     rows.price(HOSTILE, name=HOSTILE)
     rows.record(subject=HOSTILE, reason=HOSTILE, error=HOSTILE, result={"summary": HOSTILE})
     rows.rejection(HOSTILE, last_detail=HOSTILE)
+    rows.audit(HOSTILE, reason=HOSTILE, summary=HOSTILE, changes=[{"label": HOSTILE}])
+    rows.bulk_job(target=HOSTILE, reason=HOSTILE, ticket=HOSTILE)
     rows.grant(source=HOSTILE)
     for model in MODELS:
         pages = [list_of(support, model)]
-        pages += [page_of(support, row) for row in model._default_manager.all()]
+        pages += [page_of(support, row) for row in rows.all_of(model)]
         for page in pages:
             assert "<script>alert" not in page, model
             assert "<img src=x" not in page, model
