@@ -150,6 +150,14 @@ PUBLIC_URL = read_text(
     default="http://127.0.0.1:8000",
 ).rstrip("/")
 
+# The marketplace's own page, to which the billing portal and checkout lead customers back.
+BILLING_PAGE_URL = read_text(
+    "BILLING_PAGE_URL",
+    r"https?://[^\s/]+(/[^\s]*)?",
+    "the address of the customers' own billing page",
+    default=PUBLIC_URL,
+)
+
 DJSTRIPE_FOREIGN_KEY_TO_FIELD = "id"
 
 INSTALLED_APPS = [

@@ -112,3 +112,7 @@ CREDIT_LIMITS = {
 }
 # Who has a shell, or a superuser's account, is held to what an engineer may.
 COMMAND_LIMIT = CREDIT_LIMITS["engineer"]
+
+# From this amount on, in a currency's major unit, a second person has to agree that an
+# invoice was paid elsewhere.
+PAID_ELSEWHERE_ALONE = 1_000

@@ -11,7 +11,7 @@ from billing.admin import cells, opening, search
 from billing.admin.base import NOT_RECEIVED, ReadOnlyAdmin
 from billing.admin.filters import LIVEMODE, choice_filter, since_filter
 from billing.admin.offers import Offer, sync_offer
-from billing.admin.operations import CORRECT, GRANT
+from billing.admin.operations import CHECKOUT, CORRECT, GRANT, PORTAL
 from billing.admin.related import Related, matching
 from billing.models import (
     BillingCustomer,
@@ -41,6 +41,10 @@ def operations_about(row: BillingCustomer) -> QuerySet[OperationRecord]:
         | Q(subject__in=subscriptions.values("stripe_subscription_id"))
         | Q(subject__in=invoices.values("stripe_invoice_id"))
     )
+
+
+def deleted(row: BillingCustomer) -> str:
+    return "The customer was deleted at Stripe." if row.deleted else ""
 
 
 @admin.register(BillingCustomer)
@@ -84,6 +88,8 @@ class CustomerAdmin(ReadOnlyAdmin):
         sync_offer("customer", "stripe_customer_id"),
         Offer(GRANT, target=lambda row: row.user_id or ""),
         Offer(CORRECT, target=lambda row: row.user_id or ""),
+        Offer(PORTAL, target=CUSTOMER_ID, refusal=deleted, single=True),
+        Offer(CHECKOUT, target=CUSTOMER_ID, refusal=deleted, single=True),
     )
     related = (
         Related(

@@ -7,12 +7,32 @@ from django.db.models import QuerySet
 from billing.admin import cells, search
 from billing.admin.base import NOT_RECEIVED, ReadOnlyAdmin
 from billing.admin.filters import LIVEMODE, since_filter, status_filter
-from billing.admin.offers import sync_offer
+from billing.admin.offers import Offer, sync_offer
+from billing.admin.operations import MARK_PAID, PAY, RESEND, VOID, OperationPage
 from billing.admin.related import events_about, inbox_about, matching, operations_on
 from billing.models import (
     BillingInvoice,
     Purchase,
 )
+from billing.operations.invoices import (
+    InvoiceOperation,
+    MarkInvoicePaid,
+    PayInvoice,
+    ResendInvoice,
+    VoidInvoice,
+)
+
+
+def invoice_offer(
+    page: OperationPage, operation: type[InvoiceOperation], *, single: bool = False
+) -> Offer:
+    """An operation on an invoice, where its status here allows it."""
+    return Offer(
+        page,
+        target=lambda row: row.stripe_invoice_id,
+        refusal=lambda row: operation.refused.get(row.status, ""),
+        single=single,
+    )
 
 
 @admin.register(BillingInvoice)
@@ -69,7 +89,13 @@ class InvoiceAdmin(ReadOnlyAdmin):
             },
         ),
     )
-    offers = (sync_offer("invoice", "stripe_invoice_id"),)
+    offers = (
+        sync_offer("invoice", "stripe_invoice_id"),
+        invoice_offer(RESEND, ResendInvoice),
+        invoice_offer(PAY, PayInvoice),
+        invoice_offer(MARK_PAID, MarkInvoicePaid, single=True),
+        invoice_offer(VOID, VoidInvoice, single=True),
+    )
     related = (
         matching("Purchase", Purchase, "source", "stripe_invoice_id", "It is worth no credits."),
         events_about("stripe_invoice_id"),

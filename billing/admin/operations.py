@@ -32,6 +32,8 @@ from billing.admin.forms import (
     SyncForm,
     User,
 )
+from billing.admin.invoice_forms import CancelForm, MarkPaidForm, PayForm, ResendForm, VoidForm
+from billing.admin.link_forms import CheckoutLinkForm, PortalLinkForm
 from billing.gateway.client import GatewayError
 from billing.models import OperationRecord
 from billing.operations.base import Operation, OperationError, Plan, PlanChangedError, Result
@@ -72,8 +74,21 @@ GRANT = OperationPage("grant-credits", "add_circle", GrantForm, "Grant credits")
 CORRECT = OperationPage("correct-balance", "balance", CorrectForm, "Correct balance")
 REACTIVATE = OperationPage("reactivate", "restart_alt", ReactivateForm, "Reactivate subscription")
 REPLAY = OperationPage("replay", "replay", ReplayForm, "Replay event")
+CANCEL = OperationPage("cancel", "event_busy", CancelForm, "Cancel at period end")
+RESEND = OperationPage("resend-invoice", "forward_to_inbox", ResendForm, "Send invoice again")
+PAY = OperationPage("pay-invoice", "credit_score", PayForm, "Retry payment")
+MARK_PAID = OperationPage(
+    "mark-invoice-paid", "price_check", MarkPaidForm, "Mark as paid elsewhere"
+)
+VOID = OperationPage("void-invoice", "block", VoidForm, "Void invoice")
+PORTAL = OperationPage("portal-link", "link", PortalLinkForm, "Portal link")
+CHECKOUT = OperationPage("checkout-link", "add_shopping_cart", CheckoutLinkForm, "Checkout link")
 
-PAGES = {page.name: page for page in (SYNC, SYNC_EVERYTHING, GRANT, CORRECT, REACTIVATE, REPLAY)}
+ALL = (
+    SYNC, SYNC_EVERYTHING, GRANT, CORRECT, REACTIVATE, REPLAY, CANCEL, RESEND, PAY, MARK_PAID,
+    VOID, PORTAL, CHECKOUT,
+)  # fmt: skip
+PAGES = {page.name: page for page in ALL}
 
 
 @dataclass(slots=True)

@@ -8,13 +8,21 @@ from billing.admin import cells, search
 from billing.admin.base import NOT_RECEIVED, ReadOnlyAdmin
 from billing.admin.filters import LIVEMODE, choice_filter, since_filter, status_filter
 from billing.admin.offers import Offer, sync_offer
-from billing.admin.operations import REACTIVATE
+from billing.admin.operations import CANCEL, REACTIVATE
 from billing.admin.related import events_about, inbox_about, matching, operations_on
 from billing.models import (
     BillingInvoice,
     BillingSubscription,
 )
+from billing.operations.cancellation import NOT_YET
 from billing.operations.subscriptions import FINAL, NEW_ONE
+
+
+def cannot_cancel(row: BillingSubscription) -> str:
+    """Why a cancellation cannot be scheduled, as far as we know here; '' where it can."""
+    if row.cancel_at_period_end or row.cancel_at:
+        return "Its cancellation is scheduled already."
+    return FINAL.get(row.status) or NOT_YET.get(row.status, "")
 
 
 @admin.register(BillingSubscription)
@@ -82,6 +90,7 @@ class SubscriptionAdmin(ReadOnlyAdmin):
             target=lambda row: row.stripe_subscription_id,
             refusal=lambda row: f"{FINAL[row.status]}{NEW_ONE}" if row.status in FINAL else "",
         ),
+        Offer(CANCEL, target=lambda row: row.stripe_subscription_id, refusal=cannot_cancel),
     )
     related = (
         matching(

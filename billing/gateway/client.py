@@ -79,6 +79,10 @@ class StripeRefusedError(GatewayError):
     """Stripe said no, and will say so again until something changes."""
 
 
+class StripeDeclinedError(StripeRefusedError):
+    """A bank or card network declined a payment; the text has its reason."""
+
+
 class StripeNotFoundError(StripeRefusedError):
     """Stripe knows no object with this id (in this mode, in this account)."""
 
@@ -339,14 +343,18 @@ def translated_errors() -> Iterator[None]:
         if error.http_status == 404 or error.code == "resource_missing":
             raise StripeNotFoundError(f"Stripe does not know it: {describe(error)}") from error
         raise StripeRefusedError(f"Stripe refused: {describe(error)}") from error
+    except stripe.CardError as error:
+        raise StripeDeclinedError(f"Stripe refused: {describe(error)}") from error
     except stripe.StripeError as error:
         raise StripeRefusedError(f"Stripe refused: {describe(error)}") from error
 
 
 def describe(error: stripe.StripeError) -> str:
-    """Status, Stripe's own message and the request's id, without any key."""
+    """Stripe's own message, why a bank declined, status and the request's id, without any key."""
     message = (error.user_message or "no message").splitlines()[0][:300]
-    parts = [message, f"HTTP {error.http_status}" if error.http_status else "no answer"]
+    declined = getattr(error.error, "decline_code", None)
+    parts = [message, *([str(declined).replace("_", " ")] if declined else [])]
+    parts.append(f"HTTP {error.http_status}" if error.http_status else "no answer")
     if error.request_id:
         parts.append(f"request {error.request_id}")
     return f"{parts[0]} ({', '.join(parts[1:])})"

@@ -162,6 +162,7 @@ def applied(operation: Operation, result: Result) -> Answer:
     """The answer of an operation that was carried out now, or by an earlier try."""
     again = ["Done by an earlier try; nothing was done now."] if result.already_done else []
     lines = [*again, result.summary, *changes_as_lines(result.changes)]
+    lines += [result.link] if result.link else []
     document = {"operation": operation.name, "key": operation.key, "result": result.as_dict()}
     return Answer(document, lines, " ".join(result.warnings))
 

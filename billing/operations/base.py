@@ -12,7 +12,7 @@ import uuid
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import timedelta
 from typing import Any, ClassVar, Self
 
@@ -147,7 +147,8 @@ class Result:
     """What an operation did. `already_done` where an earlier try with its key did it.
 
     `warnings` say what a person has to look at yet; none where all is well. `requested`
-    where nothing was done yet: it waits for a second person.
+    where nothing was done yet: it waits for a second person. `once` is a secret link that
+    is shown to whoever did it, and stored nowhere.
     """
 
     summary: str
@@ -156,6 +157,12 @@ class Result:
     details: dict[str, Any] = field(default_factory=dict)
     already_done: bool = False
     requested: bool = False
+    once: str = ""
+
+    @property
+    def link(self) -> str:
+        """An address to pass on to the customer; '' where there is none."""
+        return self.once or str(self.details.get("link") or "")
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -325,7 +332,7 @@ class Operation(ABC):
             self._audit(commit.result)
             OperationRecord.objects.filter(pk=record.pk).update(
                 status=Status.APPLIED,
-                result=plain(commit.result.as_dict()),
+                result=plain(replace(commit.result, once="").as_dict()),
                 decided_by=self.approved_by,
                 error="",
                 finished_at=timezone.now(),

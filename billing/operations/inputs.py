@@ -1,8 +1,11 @@
 """What people type, checked before anything is read: ids and numbers."""
 
+from datetime import UTC, datetime
+
 from billing.operations.base import InvalidInputError
 
 MAX_ID = 255  # characters; Stripe's own limit
+MAX_EVIDENCE = 200  # characters
 
 
 def user_id(text: str) -> str:
@@ -40,3 +43,40 @@ def whole_number(value: int | str, what: str, *, least: int, most: int) -> int:
     if len(digits) > 30 or not least <= int(text) <= most:
         raise InvalidInputError(f"{what} must be from {least:,} to {most:,}.")
     return int(text)
+
+
+def evidence(text: str) -> str:
+    """What proves a payment elsewhere, in up to 200 characters. Raises InvalidInputError."""
+    cleaned = text.strip()
+    if not cleaned:
+        raise InvalidInputError(
+            "Name the evidence: the number of the bank transfer, of the cheque, of the receipt."
+        )
+    if len(cleaned) > MAX_EVIDENCE or not cleaned.isprintable():
+        raise InvalidInputError(
+            f"The evidence is at most {MAX_EVIDENCE} printable characters, without line breaks."
+        )
+    return cleaned
+
+
+def words(text: str, what: str, *, most: int) -> str:
+    """A text of one or several lines that somebody wrote. Raises InvalidInputError."""
+    cleaned = text.strip()
+    if not cleaned:
+        raise InvalidInputError(f"{what} is empty.")
+    if len(cleaned) > most:
+        raise InvalidInputError(f"{what} is too long: at most {most:,} characters.")
+    if "\x00" in cleaned:
+        raise InvalidInputError(f"{what} contains a NUL character.")
+    return cleaned
+
+
+def moment(text: str) -> datetime:
+    """A date or an ISO 8601 time, UTC unless it says otherwise. Raises InvalidInputError."""
+    try:
+        found = datetime.fromisoformat(text.strip())
+        return found.astimezone(UTC) if found.tzinfo else found.replace(tzinfo=UTC)
+    except (ValueError, OverflowError) as error:
+        raise InvalidInputError(
+            f"“{text[:60]}” is no date or time: write it like 2026-03-01T09:30."
+        ) from error

@@ -2,7 +2,18 @@
 
 from billing.models import OperationRecord
 from billing.operations.base import Actor, CannotUndoError, Operation, OperationError
+from billing.operations.cancellation import CancelAtPeriodEnd
 from billing.operations.credits import CorrectBalance, GrantCredits, TakeBackCredits
+from billing.operations.invoices import (
+    MarkInvoicePaid,
+    PayInvoice,
+    ResendInvoice,
+    VoidInvoice,
+)
+from billing.operations.links import CreateCheckoutLink, CreatePortalLink
+from billing.operations.notes import AddNote, WithdrawNote
+from billing.operations.overrides import EndOverride, OverrideStatus
+from billing.operations.recording import RecordSubscription
 from billing.operations.replay import ReplayEvents
 from billing.operations.subscriptions import ReactivateSubscription
 from billing.operations.sync import SyncFromStripe
@@ -13,7 +24,19 @@ ALL: tuple[type[Operation], ...] = (
     CorrectBalance,
     TakeBackCredits,
     ReactivateSubscription,
+    CancelAtPeriodEnd,
     ReplayEvents,
+    RecordSubscription,
+    OverrideStatus,
+    EndOverride,
+    AddNote,
+    WithdrawNote,
+    ResendInvoice,
+    PayInvoice,
+    MarkInvoicePaid,
+    VoidInvoice,
+    CreatePortalLink,
+    CreateCheckoutLink,
 )
 BY_NAME = {operation.name: operation for operation in ALL}
 

@@ -17,7 +17,8 @@ from billing.gateway.observation import Observation, StripeDict, from_timestamp
 from billing.gateway.shapes import dig, id_of
 from billing.models import BillingSubscription, OperationRecord
 from billing.operations import inputs
-from billing.operations.base import Change, Operation, Plan, Result
+from billing.operations.acting import acted_before, stripe_key
+from billing.operations.base import CannotUndoError, Change, Operation, Plan, Result
 from billing.operations.comparison import ABSENT, Scope, bring_in_for, preview, rows
 from billing.permissions import REACTIVATE
 from billing.projection.intake import bring_in, fetch
@@ -83,6 +84,25 @@ class ReactivateSubscription(Operation):
         super().__init__(**common)
         self.subscription_id = inputs.stripe_id(subscription_id, "sub_")
 
+    @classmethod
+    def undoing(cls, record: OperationRecord, **common: Any) -> Operation:
+        """Schedules the cancellation again that was cleared, where that is all that was done."""
+        from billing.operations.cancellation import CancelAtPeriodEnd  # which builds on this one
+
+        changes = {change["label"]: change["before"] for change in record.plan.get("changes", [])}
+        ended = changes.pop("Ends", "")
+        if not ended or "Collection of payments" in changes:
+            raise CannotUndoError(
+                "It did more than clear a scheduled cancellation. Money goes back by a refund at"
+                " Stripe; to have the subscription end, cancel it."
+            )
+        if ended not in ("at the end of the period", *_ends_with_the_period(record.subject)):
+            raise CannotUndoError(
+                f"It was set to end {ended}, which is not the end of its period: set that time"
+                " in Stripe's dashboard."
+            )
+        return CancelAtPeriodEnd(subscription_id=record.subject, undoes=record, **common)
+
     @property
     def subject(self) -> str:
         return self.subscription_id
@@ -106,7 +126,7 @@ class ReactivateSubscription(Operation):
             return plan
         plan.summary = f"Stripe says {situation.status}: bring our rows up to date."
         plan.changes = preview([situation.subscription], actor=self.actor.name)
-        if not plan.changes and not self._acted_before():
+        if not plan.changes and not acted_before(self):
             plan.blocked = (
                 f"There is nothing to reactivate: it is {situation.status} at Stripe and here,"
                 " and no cancellation is scheduled."
@@ -127,12 +147,7 @@ class ReactivateSubscription(Operation):
 
     def _act(self, step: Step, record: OperationRecord) -> None:
         """Sends the request. If Stripe refuses, our rows are still brought up to date."""
-        key = f"{self.key}-{step.name}"
-        if record.finished_at:
-            # Stripe repeats its first answer to a key. After a failure that the operator
-            # may have mended (a new card), a further try needs a new one; what is to be
-            # done was read from Stripe just now, so it cannot be done twice.
-            key += f"-{round(record.finished_at.timestamp() * 1000)}"
+        key = stripe_key(self, record, step.name)
         try:
             gateway().post(step.path, step.params, idempotency_key=key)
         except StripeRefusedError:
@@ -185,10 +200,12 @@ class ReactivateSubscription(Operation):
         expected = self.situation.status if self.situation.status in LIVING else "active"
         return [Change("Status here", status or ABSENT, expected)] if status != expected else []
 
-    def _acted_before(self) -> bool:
-        """Whether an earlier try with this key may have acted at Stripe, and broke off then."""
-        started = OperationRecord.objects.filter(key=self.key).values_list("plan", flat=True)
-        return any(plan.get("calls") for plan in started)
+
+def _ends_with_the_period(subscription_id: str) -> list[str]:
+    """How the end of a subscription's current period reads where it is set as a time."""
+    ours = BillingSubscription.objects.filter(stripe_subscription_id=subscription_id)
+    ends = ours.values_list("current_period_end", flat=True)
+    return [f"on {format_time(moment)}" for moment in ends if moment]
 
 
 def look(subscription_id: str) -> Situation:
@@ -204,7 +221,7 @@ def look(subscription_id: str) -> Situation:
         status = str(subscription.data.get("status"))
     if status == "paused":
         customer = fetch("customer", id_of(subscription.data.get("customer")), stripe=stripe)
-        return Situation(subscription, has_payment_method=can_pay(subscription, customer))
+        return Situation(subscription, has_payment_method=can_pay(subscription.data, customer.data))
     return Situation(subscription)
 
 
@@ -223,13 +240,13 @@ def unpaid_invoices(stripe: Gateway, subscription: Observation) -> tuple[Observa
     return tuple(found)
 
 
-def can_pay(subscription: Observation, customer: Observation) -> bool:
+def can_pay(subscription: StripeDict, customer: StripeDict) -> bool:
     """Whether there is a card or account to charge by default."""
     return bool(
-        subscription.data.get("default_payment_method")
-        or subscription.data.get("default_source")
-        or dig(customer.data, "invoice_settings", "default_payment_method")
-        or customer.data.get("default_source")
+        subscription.get("default_payment_method")
+        or subscription.get("default_source")
+        or dig(customer, "invoice_settings", "default_payment_method")
+        or customer.get("default_source")
     )
 
 

@@ -11,7 +11,13 @@ from django.contrib.auth.models import AnonymousUser, Group, User
 import billing.operations
 from billing.models import BillingEvent, CreditEntry, OperationRecord
 from billing.operations.base import Actor, InvalidInputError, NotPermittedError, Operation
+from billing.operations.cancellation import CancelAtPeriodEnd
 from billing.operations.credits import CorrectBalance, GrantCredits
+from billing.operations.invoices import MarkInvoicePaid, PayInvoice, ResendInvoice, VoidInvoice
+from billing.operations.links import CreateCheckoutLink, CreatePortalLink
+from billing.operations.notes import AddNote, WithdrawNote
+from billing.operations.overrides import EndOverride, OverrideStatus
+from billing.operations.recording import RecordSubscription
 from billing.operations.replay import ReplayEvents
 from billing.operations.subscriptions import ReactivateSubscription
 from billing.operations.sync import SyncFromStripe
@@ -31,9 +37,37 @@ MAKERS: dict[type[Operation], Make] = {
     ReactivateSubscription: lambda actor, reason: ReactivateSubscription(
         subscription_id="sub_1", actor=actor, reason=reason
     ),
+    CancelAtPeriodEnd: lambda actor, reason: CancelAtPeriodEnd(
+        subscription_id="sub_1", actor=actor, reason=reason
+    ),
+    ResendInvoice: lambda actor, reason: ResendInvoice(
+        invoice_id="in_1", actor=actor, reason=reason
+    ),
+    PayInvoice: lambda actor, reason: PayInvoice(invoice_id="in_1", actor=actor, reason=reason),
+    MarkInvoicePaid: lambda actor, reason: MarkInvoicePaid(
+        invoice_id="in_1", evidence="Transfer 1", actor=actor, reason=reason
+    ),
+    VoidInvoice: lambda actor, reason: VoidInvoice(invoice_id="in_1", actor=actor, reason=reason),
+    CreatePortalLink: lambda actor, reason: CreatePortalLink(
+        customer="cus_1", actor=actor, reason=reason
+    ),
+    CreateCheckoutLink: lambda actor, reason: CreateCheckoutLink(
+        customer="cus_1", price="price_1", actor=actor, reason=reason
+    ),
     ReplayEvents: lambda actor, reason: ReplayEvents(
         event_ids=["evt_1"], actor=actor, reason=reason
     ),
+    RecordSubscription: lambda actor, reason: RecordSubscription(
+        subscription_id="sub_1", actor=actor, reason=reason
+    ),
+    OverrideStatus: lambda actor, reason: OverrideStatus(
+        subscription_id="sub_1", status="active", hours=1, actor=actor, reason=reason
+    ),
+    EndOverride: lambda actor, reason: EndOverride(
+        subscription_id="sub_1", actor=actor, reason=reason
+    ),
+    AddNote: lambda actor, reason: AddNote(about="u", text="Hi", actor=actor, reason=reason),
+    WithdrawNote: lambda actor, reason: WithdrawNote(note_id=1, actor=actor, reason=reason),
 }
 MAY = {"support": set(OPERATIONS), "finance": set(), "engineer": set(OPERATIONS)}
 

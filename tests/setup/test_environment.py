@@ -32,6 +32,7 @@ MALFORMED = [
     ("DJANGO_ALLOWED_HOSTS", "https://tell-nobody.example.com/"),
     ("DJANGO_DEBUG", "tell-nobody"),
     ("DJANGO_SECRET_KEY", "tell-nobody"),
+    ("BILLING_PAGE_URL", "tell-nobody"),
     ("PUBLIC_URL", "tell-nobody"),
     ("STRIPE_API_BASE", "tell-nobody"),
     ("STRIPE_API_BASE", "https://tell-nobody.example.com/v1"),
