@@ -4,6 +4,7 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict
 from typing import Any
+from urllib.parse import urlsplit
 
 import orjson
 from starlette.requests import ClientDisconnect, Request
@@ -175,10 +176,21 @@ def control_routes(sandbox: Sandbox, delivery: Delivery) -> list[Route]:
     ]
 
 
+def is_foreign(request: Request) -> bool:
+    """Whether another website makes this request in somebody's browser."""
+    host = request.headers.get("host", "")
+    origin = request.headers.get("origin", f"http://{host}")
+    site = request.headers.get("sec-fetch-site", "none")
+    known = urlsplit(f"http://{host}").hostname in ("127.0.0.1", "localhost")
+    return not known or origin != f"http://{host}" or site not in ("same-origin", "none")
+
+
 def _json(handler: Handler) -> Callable[[Request], Awaitable[Response]]:
     """Reads a JSON body, answers JSON, and turns the sandbox's errors into answers."""
 
     async def endpoint(request: Request) -> Response:
+        if is_foreign(request):
+            return Response(b'{"error":{"message":"Another website asked for this."}}', 403)
         try:
             body = orjson.loads(await body_of(request) or b"{}")
             if not isinstance(body, dict):

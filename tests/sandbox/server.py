@@ -37,7 +37,7 @@ class SandboxProcess:
 
     def get(self, path: str, **params: Any) -> httpx.Response:
         """`GET path` of Stripe's API with a valid key."""
-        return self.request("GET", path, params=params)
+        return self.request("GET", path, params=params or None)
 
     def post(self, path: str, data: Any = None, **options: Any) -> httpx.Response:
         """`POST path` of Stripe's API with a valid key and a form body."""

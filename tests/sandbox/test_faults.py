@@ -405,3 +405,19 @@ def test_a_slow_answer_holds_up_nobody_else(sandbox: SandboxProcess) -> None:
         sandbox.request("GET", "/v1/account", timeout=0.5)
     assert sandbox.get("/v1/customers").status_code == 200
     wait_until(lambda: len(log(sandbox)) == 1)
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"origin": "https://evil.example"},
+        {"sec-fetch-site": "cross-site"},
+        {"host": "evil.example"},
+        {"origin": "null"},
+    ],
+)
+def test_another_website_sets_no_faults(sandbox: SandboxProcess, headers: dict[str, str]) -> None:
+    address = f"{sandbox.url}/_sandbox/faults"
+    answer = sandbox.http.post(address, content=b'{"path":"/v1/*","status":500}', headers=headers)
+    assert answer.status_code == 403
+    assert sandbox.control("faults", "GET")["faults"] == []
