@@ -70,6 +70,8 @@ SIDEBAR: dict[str, Any] = {
                     ),
                 },
                 entry("Bulk jobs", "checklist", "bulkjob"),
+                entry("Status overrides", "edit_attributes", "statusoverride"),
+                entry("Notes", "sticky_note_2", "note"),
                 entry("Audit log", "policy", "auditevent"),
                 entry("Reasons", "label", "reasoncode"),
             ],

@@ -12,7 +12,7 @@ from billing.ingress import worker
 from billing.ingress.queue import QUEUEING_LOCK, wake_worker
 from billing.mirror import store
 from billing.models import BulkJob
-from billing.operations import approvals, bulk
+from billing.operations import approvals, bulk, overrides
 
 logger = logging.getLogger(__name__)
 
@@ -67,13 +67,15 @@ def wake_bulk_job(job_id: int) -> None:
 @app.periodic(cron="* * * * *")
 @app.task(name="billing.look_after_operations", queueing_lock="billing.look_after_operations")
 def look_after_operations(timestamp: int) -> None:
-    """Every minute: requests that nobody decided, and jobs that a dead worker left."""
+    """Every minute: requests that nobody decided, jobs that a dead worker left, and statuses
+    set by hand whose time is over."""
     with fresh_connection():
         approvals.expire_due()
         bulk.forget_drafts()
         running = BulkJob.objects.filter(status=BulkJob.Status.RUNNING)
         for job_id in running.values_list("pk", flat=True):
             wake_bulk_job(job_id)
+        overrides.end_due()
 
 
 @app.task(name="billing.tell_approvers")

@@ -7,11 +7,13 @@ from django.contrib.admin import display
 from django.db.models import Q, QuerySet
 from django.urls import URLPattern, path
 
-from billing.admin import cells, opening, search
+from billing.admin import cells, opening, overrides, search
 from billing.admin.base import NOT_RECEIVED, ReadOnlyAdmin
 from billing.admin.filters import LIVEMODE, choice_filter, since_filter
-from billing.admin.offers import Offer, sync_offer
-from billing.admin.operations import CHECKOUT, CORRECT, GRANT, PORTAL
+from billing.admin.forms import User
+from billing.admin.notes import NOTES
+from billing.admin.offers import Offer, ShownOffer, sync_offer
+from billing.admin.operations import ADD_NOTE, CHECKOUT, CORRECT, GRANT, PORTAL, RECORD
 from billing.admin.related import Related, matching
 from billing.models import (
     BillingCustomer,
@@ -90,6 +92,7 @@ class CustomerAdmin(ReadOnlyAdmin):
         Offer(CORRECT, target=lambda row: row.user_id or ""),
         Offer(PORTAL, target=CUSTOMER_ID, refusal=deleted, single=True),
         Offer(CHECKOUT, target=CUSTOMER_ID, refusal=deleted, single=True),
+        Offer(ADD_NOTE, target=CUSTOMER_ID),
     )
     related = (
         Related(
@@ -101,12 +104,15 @@ class CustomerAdmin(ReadOnlyAdmin):
             ),
             query=CUSTOMER_ID,
         ),
-        matching(
+        NOTES,
+        Related(
             "Subscriptions",
             BillingSubscription,
-            "stripe_customer_id",
-            "stripe_customer_id",
             "No subscription.",
+            rows=lambda row: overrides.marked(
+                BillingSubscription.objects.filter(stripe_customer_id=row.stripe_customer_id)
+            ),
+            query=CUSTOMER_ID,
         ),
         Related(
             "Purchases",
@@ -183,6 +189,10 @@ class CustomerAdmin(ReadOnlyAdmin):
 
     def find(self, rows: QuerySet[BillingCustomer], term: str) -> QuerySet[BillingCustomer]:
         return search.find_customers(rows, term)
+
+    def buttons(self, row: BillingCustomer, user: User) -> list[ShownOffer]:
+        record = Offer(RECORD, target=lambda row: "").on(row, user)
+        return [record] if record else []
 
     def headline(self, row: BillingCustomer) -> tuple[str, str]:
         if row.deleted:

@@ -11,7 +11,7 @@ from django.utils import timezone
 from procrastinate.contrib.django.models import ProcrastinateWorker
 
 from billing.admin import cells
-from billing.admin.operations import GRANT, SYNC, SYNC_EVERYTHING
+from billing.admin.operations import GRANT, RECORD, REPLAY_MISSED, SYNC, SYNC_EVERYTHING
 from billing.admin.related import Table
 from billing.formatting import format_age, format_time
 from billing.models import (
@@ -19,8 +19,10 @@ from billing.models import (
     LeadCredits,
     OperationRecord,
     Purchase,
+    StatusOverride,
     WebhookRejection,
 )
+from billing.operations import approvals
 
 QUIET = timedelta(hours=24)  # without any event, after which somebody should look
 WAITING_LONG = timedelta(minutes=5)  # for a worker that is alive
@@ -85,7 +87,9 @@ def dashboard(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
         context["operations_table"] = latest_operations()
     context["sections"] = sections
     context["shortcuts"] = [
-        page for page in (GRANT, SYNC, SYNC_EVERYTHING) if page.is_permitted(request.user)
+        page
+        for page in (GRANT, SYNC, SYNC_EVERYTHING, RECORD, REPLAY_MISSED)
+        if page.is_permitted(request.user)
     ]
     return context
 
@@ -229,6 +233,7 @@ def purchases() -> Section:
 def operations(now: datetime) -> Section:
     """Did what people asked for come to its end?"""
     section = Section("Operations", {"success": "All came to their end", "warning": "Some did not"})
+    section.figures += [waiting_for_approval(), set_by_hand()]
     recent = OperationRecord.objects.filter(created_at__gte=now - OPERATIONS_SINCE)
     counted = recent.aggregate(
         failed=Count("id", filter=Q(status=OperationRecord.Status.FAILED)),
@@ -253,6 +258,29 @@ def operations(now: datetime) -> Section:
             else Figure(title, "0", url, "None, as it should be.")
         )
     return section
+
+
+def waiting_for_approval() -> Figure:
+    """Requests that a second person has to decide."""
+    requests = approvals.waiting()
+    url = cells.changelist_url(OperationRecord, status="requested")
+    if count := requests.count():
+        oldest = requests.values_list("created_at", flat=True)[0]
+        verdict = f"The oldest was asked for at {format_time(oldest)}: approve or reject it."
+        return Figure("Waiting for approval", f"{count:,}", url, verdict, "warning")
+    return Figure("Waiting for approval", "0", url, "Nobody waits for a second person.")
+
+
+def set_by_hand() -> Figure:
+    """Subscriptions whose status is a person's word and not Stripe's."""
+    in_force = StatusOverride.objects.filter(ended_at=None)
+    url = cells.changelist_url(StatusOverride, state="in_force")
+    title = "Statuses set by hand"
+    if count := in_force.count():
+        last = in_force.order_by("-expires_at").values_list("expires_at", flat=True)[0]
+        verdict = f"Stripe has not confirmed them. The last ends at {format_time(last)}."
+        return Figure(title, f"{count:,}", url, verdict, "warning")
+    return Figure(title, "0", url, "None, as it should be.")
 
 
 def latest_operations() -> Table:

@@ -34,6 +34,9 @@ from billing.admin.forms import (
 )
 from billing.admin.invoice_forms import CancelForm, MarkPaidForm, PayForm, ResendForm, VoidForm
 from billing.admin.link_forms import CheckoutLinkForm, PortalLinkForm
+from billing.admin.note_forms import AddNoteForm, WithdrawNoteForm
+from billing.admin.replay_forms import ReplayMissedForm
+from billing.admin.subscription_forms import EndOverrideForm, OverrideForm, RecordForm
 from billing.gateway.client import GatewayError
 from billing.models import OperationRecord
 from billing.operations.base import Operation, OperationError, Plan, PlanChangedError, Result
@@ -74,6 +77,16 @@ GRANT = OperationPage("grant-credits", "add_circle", GrantForm, "Grant credits")
 CORRECT = OperationPage("correct-balance", "balance", CorrectForm, "Correct balance")
 REACTIVATE = OperationPage("reactivate", "restart_alt", ReactivateForm, "Reactivate subscription")
 REPLAY = OperationPage("replay", "replay", ReplayForm, "Replay event")
+REPLAY_MISSED = OperationPage(
+    "replay-missed", "history_toggle_off", ReplayMissedForm, "Replay what was missed"
+)
+RECORD = OperationPage("record-subscription", "post_add", RecordForm, "Record subscription")
+OVERRIDE = OperationPage("override-status", "edit_attributes", OverrideForm, "Override status")
+END_OVERRIDE = OperationPage(
+    "end-override", "settings_backup_restore", EndOverrideForm, "End status override"
+)
+ADD_NOTE = OperationPage("add-note", "note_add", AddNoteForm, "Add note")
+WITHDRAW_NOTE = OperationPage("withdraw-note", "strikethrough_s", WithdrawNoteForm, "Withdraw note")
 CANCEL = OperationPage("cancel", "event_busy", CancelForm, "Cancel at period end")
 RESEND = OperationPage("resend-invoice", "forward_to_inbox", ResendForm, "Send invoice again")
 PAY = OperationPage("pay-invoice", "credit_score", PayForm, "Retry payment")
@@ -85,8 +98,8 @@ PORTAL = OperationPage("portal-link", "link", PortalLinkForm, "Portal link")
 CHECKOUT = OperationPage("checkout-link", "add_shopping_cart", CheckoutLinkForm, "Checkout link")
 
 ALL = (
-    SYNC, SYNC_EVERYTHING, GRANT, CORRECT, REACTIVATE, REPLAY, CANCEL, RESEND, PAY, MARK_PAID,
-    VOID, PORTAL, CHECKOUT,
+    SYNC, SYNC_EVERYTHING, GRANT, CORRECT, REACTIVATE, REPLAY, REPLAY_MISSED, RECORD, OVERRIDE,
+    END_OVERRIDE, ADD_NOTE, WITHDRAW_NOTE, CANCEL, RESEND, PAY, MARK_PAID, VOID, PORTAL, CHECKOUT,
 )  # fmt: skip
 PAGES = {page.name: page for page in ALL}
 

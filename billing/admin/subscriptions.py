@@ -3,16 +3,19 @@
 from django.contrib import admin
 from django.contrib.admin import display
 from django.db.models import Q, QuerySet
+from django.http import HttpRequest
 
-from billing.admin import cells, search
+from billing.admin import cells, overrides, search
 from billing.admin.base import NOT_RECEIVED, ReadOnlyAdmin
 from billing.admin.filters import LIVEMODE, choice_filter, since_filter, status_filter
-from billing.admin.offers import Offer, sync_offer
-from billing.admin.operations import CANCEL, REACTIVATE
+from billing.admin.forms import User
+from billing.admin.offers import Offer, ShownOffer, sync_offer
+from billing.admin.operations import CANCEL, END_OVERRIDE, OVERRIDE, REACTIVATE
 from billing.admin.related import events_about, inbox_about, matching, operations_on
 from billing.models import (
     BillingInvoice,
     BillingSubscription,
+    StatusOverride,
 )
 from billing.operations.cancellation import NOT_YET
 from billing.operations.subscriptions import FINAL, NEW_ONE
@@ -41,6 +44,11 @@ class SubscriptionAdmin(ReadOnlyAdmin):
             "cancellation",
             "cancellation",
             [("scheduled", "Scheduled", Q(cancel_at_period_end=True) | Q(cancel_at__isnull=False))],
+        ),
+        choice_filter(
+            "override",
+            "set by hand",
+            [("overridden", "Status set by hand", overrides.IS_OVERRIDDEN)],
         ),
         LIVEMODE,
         since_filter("created_at", "time"),
@@ -91,6 +99,11 @@ class SubscriptionAdmin(ReadOnlyAdmin):
             refusal=lambda row: f"{FINAL[row.status]}{NEW_ONE}" if row.status in FINAL else "",
         ),
         Offer(CANCEL, target=lambda row: row.stripe_subscription_id, refusal=cannot_cancel),
+        Offer(
+            OVERRIDE,
+            target=lambda row: row.stripe_subscription_id,
+            refusal=lambda row: "it is set by hand already." if row.by_hand else "",
+        ),
     )
     related = (
         matching(
@@ -103,10 +116,17 @@ class SubscriptionAdmin(ReadOnlyAdmin):
         events_about("stripe_subscription_id"),
         inbox_about("stripe_subscription_id"),
         operations_on("stripe_subscription_id"),
+        matching(
+            "Statuses set by hand",
+            StatusOverride,
+            "stripe_subscription_id",
+            "stripe_subscription_id",
+            "None.",
+        ),
     )
 
     subscription_id = cells.id_text_column("stripe_subscription_id", "Subscription")
-    state = cells.status_column()
+    state = cells.column(overrides.status_words, "Status")
     user = cells.user_column()
     customer = cells.customer_column()
     price = cells.stripe_id_column("price_id", "Price")
@@ -125,6 +145,9 @@ class SubscriptionAdmin(ReadOnlyAdmin):
     created = cells.time_column("created_at", "Created")
     updated = cells.time_column("updated_at", "Updated here")
 
+    def get_queryset(self, request: HttpRequest) -> QuerySet[BillingSubscription]:
+        return overrides.marked(super().get_queryset(request))
+
     @display(description="Renews or ends (UTC)")
     def ends(self, row: BillingSubscription) -> str:
         if row.ended_at:
@@ -135,7 +158,13 @@ class SubscriptionAdmin(ReadOnlyAdmin):
         ids = ("stripe_subscription_id", "price_id", "latest_invoice_id")
         return search.find(rows, term, ids, customer="stripe_customer_id", user="user_id")
 
+    def buttons(self, row: BillingSubscription, user: User) -> list[ShownOffer]:
+        end = Offer(END_OVERRIDE, target=lambda row: row.stripe_subscription_id).on(row, user)
+        return [end] if end and overrides.warning(row) else []
+
     def headline(self, row: BillingSubscription) -> tuple[str, str]:
+        if by_hand := overrides.warning(row):
+            return by_hand, "danger"
         if row.status in FINAL:
             why = f" The reason: {row.cancellation_reason.replace('_', ' ')}."
             return FINAL[row.status] + (why if row.cancellation_reason else ""), "info"

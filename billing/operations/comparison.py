@@ -98,17 +98,27 @@ def credit_changes(posted: Iterable[Posted]) -> list[Change]:
     return found
 
 
+def nothing_more(intake: Intake) -> None:
+    """What most operations write besides."""
+
+
 def preview(
-    observations: Sequence[Observation], *, actor: str, doubted: Iterable[str] = ()
+    observations: Sequence[Observation],
+    *,
+    actor: str,
+    doubted: Iterable[str] = (),
+    also: Callable[[Intake], None] = nothing_more,
 ) -> list[Change]:
     """What bringing these objects in would change. Writes nothing that lasts.
 
-    Raises a GatewayError where Stripe does not tell what else is needed.
+    `also` writes what the operation does besides. Raises a GatewayError where Stripe does
+    not tell what else is needed.
     """
     scope = Scope.of(observations)
     before = rows(scope)
 
     def look(intake: Intake) -> NoReturn:
+        also(intake)
         raise _PreviewError(row_changes(before, rows(scope)) + credit_changes(intake.posted))
 
     try:
@@ -125,16 +135,19 @@ def bring_in_for(
     describe: Callable[[list[Change]], Result],
     *,
     before: Rows | None = None,
+    also: Callable[[Intake], None] = nothing_more,
 ) -> Result:
     """Brings these objects in and records the operation, in one transaction.
 
     `describe` makes the result from what changed since `before`, which is now unless given.
+    `also` writes what the operation does besides.
     """
     scope = Scope.of(observations)
     known = rows(scope) if before is None else before
     results: list[Result] = []
 
     def commit(intake: Intake) -> None:
+        also(intake)
         changes = row_changes(known, rows(scope)) + credit_changes(intake.posted)
         with operation.committing(record) as done:
             done.result = describe(changes)

@@ -2,9 +2,9 @@
 
 import json
 import logging
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
-from datetime import datetime
 from typing import Any, Self
 
 from billing.gateway.client import StripeNotFoundError, gateway
@@ -24,13 +24,14 @@ from billing.operations.base import (
     Result,
 )
 from billing.operations.comparison import preview
+from billing.operations.selection import DONE, Found, Selection
 from billing.permissions import REPLAY
 
 logger = logging.getLogger(__name__)
 
 Status = InboxEvent.Status
-DONE = (Status.PROCESSED, Status.IGNORED)
 PREVIEWED = 20  # events whose effects a plan shows
+LISTED = 100  # events that a plan lists one by one; more of them are counted by type
 AT_ONCE = 100  # events between two reports of progress
 GONE = (
     "It is not in the inbox, and Stripe does not have it (any more: it keeps events for 30"
@@ -41,10 +42,11 @@ GONE = (
 class ReplayEvents(Operation):
     """Processes events again, from the inbox or, where it lacks them, from Stripe.
 
-    One that was processed before is applied again without a second effect. One that
-    belongs to another account or mode is refused. `known` are events that were listed
-    at Stripe already, so that they need not be fetched one by one; `on_progress` is told
-    how many more were replayed.
+    They are named by their ids, or by a selection (as `Selection.of` takes it), which is
+    looked up anew for each plan. One that was processed before is applied again without a
+    second effect. One that belongs to another account or mode is refused. `found` is what
+    the selection found just now, so that it need not be looked up twice; `on_progress` is
+    told how many more were replayed.
     """
 
     name = "replay_events"
@@ -56,57 +58,64 @@ class ReplayEvents(Operation):
     def __init__(
         self,
         *,
-        event_ids: Sequence[str],
-        known: Sequence[StripeDict] = (),
+        event_ids: Sequence[str] = (),
+        selection: Mapping[str, Any] | None = None,
+        found: Found | None = None,
         on_progress: Callable[[int], None] | None = None,
         **common: Any,
     ) -> None:
         super().__init__(**common)
-        self.event_ids = list(dict.fromkeys(inputs.stripe_id(i, "evt_") for i in event_ids))
-        if not self.event_ids:
-            raise InvalidInputError("Name at least one event, evt_...")
-        self.known = {str(event["id"]): event for event in known}
+        self.selection = Selection.of(**selection) if selection else None
+        self.named = list(dict.fromkeys(inputs.stripe_id(i, "evt_") for i in event_ids))
+        if bool(self.named) == bool(self.selection):
+            raise InvalidInputError("Name at least one event, evt_..., or say how to find them.")
+        self.found = found
         self.on_progress = on_progress
 
     @property
     def subject(self) -> str:
-        return self.event_ids[0] if len(self.event_ids) == 1 else f"{len(self.event_ids)} events"
+        if self.selection:
+            return str(self.selection)
+        return self.named[0] if len(self.named) == 1 else f"{len(self.named)} events"
 
     @property
     def turn(self) -> str:
-        return self.subject if len(self.event_ids) == 1 else self.key
+        return self.subject if len(self.named) == 1 else self.key
 
     @classmethod
     def on(cls, target: str, **arguments: Any) -> Self:
         return cls(event_ids=[target], **arguments)
 
     def parameters(self) -> dict[str, Any]:
-        return {"event_ids": self.event_ids}
+        selection = self.selection.as_json() if self.selection else None
+        return {"event_ids": self.named, "selection": selection}
 
     def plan(self) -> Plan:
+        found = self._find()
+        self.event_ids = found.ids
+        plan = Plan(f"Replay {self.subject}.")
+        if not found.ids:
+            plan.blocked = f"Nothing is missing: there are no {self.subject}."
+            return plan
         here = {
             row.stripe_event_id: row
-            for row in InboxEvent.objects.filter(stripe_event_id__in=self.event_ids)
+            for row in InboxEvent.objects.filter(stripe_event_id__in=found.ids)
         }
-        self.fetched, refused = self._fetch([i for i in self.event_ids if i not in here])
+        self.fetched, refused = self._fetch([i for i in found.ids if i not in here], found.events)
         refused |= {i: row.reason for i, row in here.items() if row.status == Status.SET_ASIDE}
-        self.todo = todo = [i for i in self.event_ids if i not in refused]
+        self.todo = todo = [i for i in found.ids if i not in refused]
         self.refused = [EventResult(i, "", "refused", reason) for i, reason in refused.items()]
-        warnings = [f"{i}: {reason}" for i, reason in refused.items()]
-        plan = Plan(f"Replay {self.subject}.", warnings=warnings)
+        plan.warnings = [f"{i}: {reason}" for i, reason in refused.items()]
         if not todo:
-            plan.blocked = " ".join(warnings)
+            plan.blocked = " ".join(plan.warnings)
             return plan
-        events = self.fetched | {i: json.loads(here[i].body) for i in todo if i in here}
-        plan.changes = [
-            Change(f"{events[i]['type']} {i}", standing(here.get(i)), "processed") for i in todo
-        ]
-        if len(todo) <= PREVIEWED:
-            self._preview([events[i] for i in todo], plan)
-        if again := [i for i in todo if i in here and here[i].status in DONE]:
-            plan.warnings.append(
-                f"Processed before: {', '.join(again[:PREVIEWED])}. Nothing is granted twice."
-            )
+        types = {i: here[i].type if i in here else str(self.fetched[i]["type"]) for i in todo}
+        if len(todo) > 1:
+            plan.summary += f" {len(todo):,} of them: {counted(types.values())}."
+        plan.changes = changes(types, here)
+        first = todo[:PREVIEWED]
+        self._preview([self.fetched.get(i) or json.loads(here[i].body) for i in first], plan)
+        plan.warnings += self._remarks(here, found.left_out)
         return plan
 
     def run(self, record: OperationRecord) -> Result:
@@ -139,13 +148,23 @@ class ReplayEvents(Operation):
     def audit_payload(self, result: Result) -> dict[str, Any]:
         return result.details
 
-    def _fetch(self, event_ids: Sequence[str]) -> tuple[dict[str, StripeDict], dict[str, str]]:
+    def _find(self) -> Found:
+        """What is to be replayed, as it is now. Raises a GatewayError."""
+        if self.selection is None:
+            return Found(self.named)
+        found, self.found = self.found or self.selection.find(), None
+        return found
+
+    def _fetch(
+        self, event_ids: Sequence[str], listed: Sequence[StripeDict]
+    ) -> tuple[dict[str, StripeDict], dict[str, str]]:
         """Events from Stripe by id, and why the others cannot be replayed."""
+        known = {str(event["id"]): event for event in listed}
         found: dict[str, StripeDict] = {}
         refused: dict[str, str] = {}
         for event_id in event_ids:
             try:
-                event = self.known.get(event_id) or gateway().retrieve("event", event_id).data
+                event = known.get(event_id) or gateway().retrieve("event", event_id).data
                 reason = inbox.set_aside_reason(inbox.from_event(event))
             except StripeNotFoundError:
                 reason = GONE
@@ -175,9 +194,22 @@ class ReplayEvents(Operation):
             logger.info("the preview of a replay failed", exc_info=True)
             plan.warnings.append(f"What it would change cannot be shown: {error}")
 
+    def _remarks(self, here: Mapping[str, InboxEvent], left_out: int) -> list[str]:
+        """What the operator should know before agreeing."""
+        remarks = []
+        if len(self.todo) > PREVIEWED:
+            remarks.append(f"What would change is shown of the first {PREVIEWED} only.")
+        if left_out:
+            remarks.append(f"{left_out:,} more are left for the next time: the oldest go first.")
+        if again := [i for i in self.todo if i in here and here[i].status in DONE]:
+            remarks.append(
+                f"Processed before: {', '.join(again[:PREVIEWED])}. Nothing is granted twice."
+            )
+        return remarks
+
     def _commit(self, record: OperationRecord, results: Sequence[EventResult]) -> Result:
         done = sum(result.status in DONE for result in results)
-        single = f"{self.subject} was replayed. {results[0].reason}"
+        single = f"{results[0].event_id} was replayed. {results[0].reason}"
         several = f"{done} of {len(self.event_ids)} events were replayed."
         with self.committing(record) as commit:
             commit.result = result = Result(
@@ -204,19 +236,21 @@ def complaints(results: Sequence[EventResult]) -> list[str]:
     ]
 
 
-def missed(*, undelivered: bool, since: datetime | None) -> list[StripeDict]:
-    """Events that Stripe lists and that were not processed here, the oldest first.
+def counted(types: Iterable[str]) -> str:
+    """How many events there are of each type, the most frequent first."""
+    return ", ".join(f"{count:,} {type_}" for type_, count in Counter(types).most_common())
 
-    With `undelivered` only those that an endpoint has not taken yet. Stripe lists 30
-    days. Raises a GatewayError.
-    """
-    params: dict[str, Any] = {"delivery_success": False} if undelivered else {}
-    if since:
-        params["created"] = {"gte": int(since.timestamp())}
-    found: list[StripeDict] = []
-    for page in gateway().pages("/v1/events", params):
-        done = InboxEvent.objects.filter(
-            stripe_event_id__in=[event["id"] for event in page.data], status__in=DONE
-        ).values_list("stripe_event_id", flat=True)
-        found += [event for event in page.data if event["id"] not in set(done)]
-    return found[::-1]
+
+def changes(types: Mapping[str, str], here: Mapping[str, InboxEvent]) -> list[Change]:
+    """What becomes of events, given as types by id: of each, or of each type if they are many."""
+    if len(types) <= LISTED:
+        return [
+            Change(f"{type_} {i}", standing(here.get(i)), "processed") for i, type_ in types.items()
+        ]
+    groups = Counter(
+        (type_, here[i].status if i in here else standing(None)) for i, type_ in types.items()
+    )
+    return [
+        Change(f"{count:,} × {type_}", status, "processed")
+        for (type_, status), count in sorted(groups.items())
+    ]

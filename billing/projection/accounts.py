@@ -20,6 +20,7 @@ from billing.gateway.shapes import (
     subscription_items,
     subscription_period,
 )
+from billing.projection import overrides
 
 Row = dict[str, Any]
 
@@ -33,6 +34,12 @@ class Table:
     columns: dict[str, str]
     user_id_from: str
 
+
+# An operator's word on the customer, then the object's own metadata, then the customer's.
+WHOSE = (
+    "coalesce(CASE WHEN c.attributed_by = 'operator' THEN c.user_id END,"
+    " nullif(n.user_id, ''), c.user_id)"
+)
 
 CUSTOMERS = Table(
     "billing_customers",
@@ -70,7 +77,7 @@ SUBSCRIPTIONS = Table(
         "livemode": "bool",
         "created_at": "timestamptz",
     },
-    user_id_from="coalesce(nullif(n.user_id, ''), c.user_id)",
+    user_id_from=WHOSE,
 )
 INVOICES = Table(
     "billing_invoices",
@@ -96,7 +103,7 @@ INVOICES = Table(
         "livemode": "bool",
         "created_at": "timestamptz",
     },
-    user_id_from="coalesce(nullif(n.user_id, ''), c.user_id)",
+    user_id_from=WHOSE,
 )
 
 
@@ -194,7 +201,10 @@ def project(written: Iterable[Observation]) -> Projected:
             *_from_sessions(item.data for item in by_kind.get("checkout.session", [])),
         ]
     )
-    changed |= _upsert(SUBSCRIPTIONS, _rows(subscription_row, by_kind.get("subscription", [])))
+    subscriptions = _rows(subscription_row, by_kind.get("subscription", []))
+    changed |= _upsert(SUBSCRIPTIONS, subscriptions)
+    if subscriptions:
+        overrides.end((row[SUBSCRIPTIONS.key] for row in subscriptions), overrides.STRIPE)
     changed |= _upsert(INVOICES, _rows(invoice_row, by_kind.get("invoice", [])))
     return Projected(newly_known, changed | newly_known)
 
@@ -210,7 +220,8 @@ class Attribution:
     livemode: bool = False
 
 
-RANKS = ("operator", "customer", "checkout")
+OPERATOR = "operator"
+RANKS = (OPERATOR, "customer", "checkout")
 
 
 def attribute(attributions: Sequence[Attribution]) -> set[str]:
