@@ -15,8 +15,8 @@ from billing.admin import cells, search
 from billing.admin.base import ReadOnlyAdmin
 from billing.admin.filters import choice_filter, choices_filter, since_filter
 from billing.admin.offers import Offer
-from billing.admin.operations import CORRECT, GRANT
-from billing.admin.related import matching, operations_on
+from billing.admin.operations import CORRECT, GRANT, REFUND_CLAIM
+from billing.admin.related import Related, matching, operations_on
 from billing.models import (
     BillingCustomer,
     BillingEvent,
@@ -24,9 +24,11 @@ from billing.models import (
     CreditPrice,
     LeadClaim,
     LeadCredits,
+    OperationRecord,
     Purchase,
     acting_as,
 )
+from billing.operations import claims
 from billing.operations.base import MAX_REASON
 
 
@@ -149,6 +151,29 @@ class ClaimAdmin(ReadOnlyAdmin):
     sortable_by = ("claimed",)
     empty_text = "The application writes a row for every lead that a user claims."
     fieldsets = ((None, {"fields": ("state", "user", "lead", "spent", "why", "claimed")}),)
+    offers = (
+        Offer(
+            REFUND_CLAIM,
+            target=lambda row: f"{claims.PREFIX}{row.pk}",
+            refusal=lambda row: claims.objection(row) or claims.given_back(row.pk),
+        ),
+    )
+    related = (
+        Related(
+            "Ledger",
+            CreditEntry,
+            "Its credits were not given back.",
+            rows=lambda row: CreditEntry.objects.filter(source=f"{claims.PREFIX}{row.pk}"),
+            query=lambda row: row.user_id,
+        ),
+        Related(
+            "Operations",
+            OperationRecord,
+            "Nobody has changed anything by hand.",
+            rows=lambda row: OperationRecord.objects.filter(subject=f"{claims.PREFIX}{row.pk}"),
+            query=lambda row: f"{claims.PREFIX}{row.pk}",
+        ),
+    )
 
     state = cells.status_column()
     user = cells.user_column()

@@ -13,7 +13,7 @@ from billing.admin.filters import LIVEMODE, choice_filter, since_filter
 from billing.admin.forms import User
 from billing.admin.notes import NOTES
 from billing.admin.offers import Offer, ShownOffer, sync_offer
-from billing.admin.operations import ADD_NOTE, CHECKOUT, CORRECT, GRANT, PORTAL, RECORD
+from billing.admin.operations import ADD_NOTE, CHECKOUT, CORRECT, GRANT, MERGE, PORTAL, RECORD
 from billing.admin.related import Related, matching
 from billing.models import (
     BillingCustomer,
@@ -37,11 +37,14 @@ def operations_about(row: BillingCustomer) -> QuerySet[OperationRecord]:
     events = InboxEvent.objects.filter(customer_id=row.stripe_customer_id)
     subscriptions = BillingSubscription.objects.filter(**theirs)
     invoices = BillingInvoice.objects.filter(**theirs)
+    purchases = Purchase.objects.filter(**theirs)
     return OperationRecord.objects.filter(
         Q(subject__in=[row.stripe_customer_id, *filter(None, [row.user_id])])
         | Q(subject__in=events.values("stripe_event_id"))
         | Q(subject__in=subscriptions.values("stripe_subscription_id"))
         | Q(subject__in=invoices.values("stripe_invoice_id"))
+        | Q(subject__in=purchases.values("source"))
+        | Q(subject__in=purchases.exclude(payment_intent_id="").values("payment_intent_id"))
     )
 
 
@@ -93,6 +96,7 @@ class CustomerAdmin(ReadOnlyAdmin):
         Offer(PORTAL, target=CUSTOMER_ID, refusal=deleted, single=True),
         Offer(CHECKOUT, target=CUSTOMER_ID, refusal=deleted, single=True),
         Offer(ADD_NOTE, target=CUSTOMER_ID),
+        Offer(MERGE, target=CUSTOMER_ID, single=True),
     )
     related = (
         Related(

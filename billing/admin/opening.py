@@ -18,6 +18,7 @@ from billing.models import (
     BillingSubscription,
     CreditPrice,
     InboxEvent,
+    LeadClaim,
     LeadCredits,
     OperationRecord,
     PaymentReversal,
@@ -67,6 +68,10 @@ def _candidates(given: str) -> list[QuerySet[Any]]:
     kind, _, rest = given.partition(":")
     if kind == "operation":
         return [OperationRecord.objects.filter(key=rest)]
+    if kind == "merge":  # its entries are merge:<key>:from and merge:<key>:to
+        return [OperationRecord.objects.filter(key=rest.partition(":")[0])]
+    if kind == "claim":
+        return [LeadClaim.objects.filter(pk=int(rest))] if fits_a_claim(rest) else []
     if rest:  # a ledger entry's source, such as checkout:cs_1 or invoice:in_1:il_1
         return _candidates(rest.partition(":")[0])
     events = [
@@ -86,6 +91,11 @@ def _candidates(given: str) -> list[QuerySet[Any]]:
     reversals = PaymentReversal.objects.filter(stripe_id=given)
     about = InboxEvent.objects.filter(object_id=given).order_by("-id")
     return [*by_prefix.get(given.partition("_")[0], [reversals]), about]
+
+
+def fits_a_claim(text: str) -> bool:
+    """Whether it can be the number of a claim."""
+    return text.isascii() and text.isdigit() and len(text) < 19
 
 
 def _first(rows: QuerySet[Any]) -> str:

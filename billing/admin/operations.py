@@ -21,6 +21,12 @@ from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.http import require_http_methods
 
 from billing.admin.cells import open_url, page_url
+from billing.admin.credit_forms import (
+    AttributeForm,
+    GrantPurchaseForm,
+    MergeForm,
+    RefundClaimForm,
+)
 from billing.admin.forms import (
     WHY,
     CorrectForm,
@@ -96,10 +102,17 @@ MARK_PAID = OperationPage(
 VOID = OperationPage("void-invoice", "block", VoidForm, "Void invoice")
 PORTAL = OperationPage("portal-link", "link", PortalLinkForm, "Portal link")
 CHECKOUT = OperationPage("checkout-link", "add_shopping_cart", CheckoutLinkForm, "Checkout link")
+GRANT_PURCHASE = OperationPage(
+    "grant-purchase", "shopping_bag", GrantPurchaseForm, "Grant this purchase"
+)
+ATTRIBUTE = OperationPage("attribute-payment", "person_search", AttributeForm, "Attribute payment")
+REFUND_CLAIM = OperationPage("refund-claim", "undo", RefundClaimForm, "Give credits back")
+MERGE = OperationPage("merge-customers", "merge", MergeForm, "Merge another customer")
 
 ALL = (
     SYNC, SYNC_EVERYTHING, GRANT, CORRECT, REACTIVATE, REPLAY, REPLAY_MISSED, RECORD, OVERRIDE,
     END_OVERRIDE, ADD_NOTE, WITHDRAW_NOTE, CANCEL, RESEND, PAY, MARK_PAID, VOID, PORTAL, CHECKOUT,
+    GRANT_PURCHASE, ATTRIBUTE, REFUND_CLAIM, MERGE,
 )  # fmt: skip
 PAGES = {page.name: page for page in ALL}
 

@@ -10,8 +10,14 @@ from billing.admin import cells, search
 from billing.admin.base import ReadOnlyAdmin
 from billing.admin.filters import LIVEMODE, choice_filter, choices_filter, since_filter
 from billing.admin.offers import Offer
-from billing.admin.operations import GRANT, SYNC
-from billing.admin.related import Related, events_about, inbox_about, matching
+from billing.admin.operations import ATTRIBUTE, GRANT, GRANT_PURCHASE, SYNC
+from billing.admin.related import (
+    Related,
+    events_about,
+    inbox_about,
+    matching,
+    operations_on,
+)
 from billing.models import (
     CreditEntry,
     PaymentReversal,
@@ -19,10 +25,11 @@ from billing.models import (
 )
 from billing.projection.settlement import grant_sources
 
+HAS_CREDITS = "this purchase has its credits."
 ABOUT = {
     Purchase.Status.UNATTRIBUTED: (
         "It was paid, and nobody knows by which user: nothing is granted. If you know who it"
-        " was, grant the credits for it."
+        " was, attribute the payment."
     ),
     Purchase.Status.UNPRICED: (
         "It was paid, and no price of it is mapped to credits: nothing is granted. Map the"
@@ -86,12 +93,20 @@ class PurchaseAdmin(ReadOnlyAdmin):
     )
     offers = (
         Offer(
+            GRANT_PURCHASE,
+            target=attrgetter("source"),
+            refusal=lambda row: HAS_CREDITS if row.status == Purchase.Status.GRANTED else "",
+        ),
+        Offer(
+            ATTRIBUTE,
+            target=attrgetter("source"),
+            refusal=lambda row: f"it is user {row.user_id}'s." if row.user_id else "",
+        ),
+        Offer(
             GRANT,
             target=lambda row: row.user_id or "",
             answers=lambda row: {"purchase": row.source, "amount": str(row.credits or "")},
-            refusal=lambda row: (
-                "this purchase has its credits." if row.status == Purchase.Status.GRANTED else ""
-            ),
+            refusal=lambda row: HAS_CREDITS if row.status == Purchase.Status.GRANTED else "",
         ),
         Offer(
             SYNC,
@@ -119,6 +134,7 @@ class PurchaseAdmin(ReadOnlyAdmin):
         ),
         inbox_about("source"),
         events_about("source"),
+        operations_on("source"),
     )
 
     state = cells.status_column()

@@ -3,6 +3,7 @@
 from billing.models import OperationRecord
 from billing.operations.base import Actor, CannotUndoError, Operation, OperationError
 from billing.operations.cancellation import CancelAtPeriodEnd
+from billing.operations.claims import RefundClaim
 from billing.operations.credits import CorrectBalance, GrantCredits, TakeBackCredits
 from billing.operations.invoices import (
     MarkInvoicePaid,
@@ -13,6 +14,8 @@ from billing.operations.invoices import (
 from billing.operations.links import CreateCheckoutLink, CreatePortalLink
 from billing.operations.notes import AddNote, WithdrawNote
 from billing.operations.overrides import EndOverride, OverrideStatus
+from billing.operations.people import MergeCustomers
+from billing.operations.purchases import AttributePayment, GrantPurchase
 from billing.operations.recording import RecordSubscription
 from billing.operations.replay import ReplayEvents
 from billing.operations.subscriptions import ReactivateSubscription
@@ -23,6 +26,10 @@ ALL: tuple[type[Operation], ...] = (
     GrantCredits,
     CorrectBalance,
     TakeBackCredits,
+    GrantPurchase,
+    AttributePayment,
+    RefundClaim,
+    MergeCustomers,
     ReactivateSubscription,
     CancelAtPeriodEnd,
     ReplayEvents,

@@ -90,6 +90,61 @@ def correct(
     return posted
 
 
+def move(from_user: str, to_user: str, *, reason: str, sources: tuple[str, str]) -> list[Posted]:
+    """Moves all of a user's credits, and what they owe, to another user: one entry for each.
+
+    What comes pays what is owed there first, as any grant does. `sources` key the two
+    entries. Empty where there is nothing to move, or it was moved before.
+    """
+    accounts = _lock([from_user, to_user])
+    (balance, owed), (own, own_owed) = accounts[from_user], accounts[to_user]
+    if not (balance or owed) or existing_sources(sources):
+        return []
+    after, owed_after = settled(*settled(own, own_owed, balance), -owed)
+    kind = CreditEntry.Kind.CORRECTION
+    taken = Entry(from_user, owed - balance, kind, sources[0], reason)
+    given = Entry(to_user, balance - owed, kind, sources[1], reason)
+    posted = [
+        Posted(taken, -balance, -owed, 0, 0),
+        Posted(given, after - own, owed_after - own_owed, after, owed_after),
+    ]
+    _write(posted)
+    return posted
+
+
+def reverse(sources: Iterable[str], *, reason: str) -> list[Posted]:
+    """Takes these entries back, exactly: each by one the other way, `<source>:reversed`.
+
+    Raises LedgerError where the user's credits have moved since: then there is no way
+    back that does not take somebody else's.
+    """
+    entries = list(CreditEntry.objects.filter(source__in=list(sources)).order_by("id"))
+    accounts = _lock(entry.user_id for entry in entries)
+    posted: list[Posted] = []
+    for entry in entries:
+        if CreditEntry.objects.filter(user_id=entry.user_id, id__gt=entry.pk).exists():
+            raise LedgerError(f"Credits of user {entry.user_id} have moved since.")
+        balance, owed = accounts[entry.user_id]
+        back = Entry(
+            entry.user_id,
+            entry.owed_delta - entry.delta,
+            CreditEntry.Kind.CORRECTION,
+            f"{entry.source}:reversed",
+            reason,
+        )
+        posted.append(
+            Posted(
+                back,
+                -entry.delta,
+                -entry.owed_delta,
+                balance - entry.delta,
+                owed - entry.owed_delta,
+            )
+        )
+    _write(posted)
+    return posted
+
+
 def existing_sources(sources: Iterable[str]) -> set[str]:
     """Those of the sources that the ledger has an entry for."""
     wanted = as_json(sources)
@@ -110,16 +165,26 @@ def nominal_by_source(sources: Iterable[str]) -> dict[str, int]:
         return dict(bound.fetchall())
 
 
-def _settle(entry: Entry, balance: int, owed: int) -> Posted:
-    if entry.amount > 0:
-        pays = min(entry.amount, owed)
-        delta, owed_delta = entry.amount - pays, -pays
+def settled(balance: int, owed: int, amount: int) -> tuple[int, int]:
+    """Balance and what is owed after an amount came (above 0) or was taken (below 0).
+
+    What comes pays what is owed first; what is taken takes the balance to 0 at most, and
+    the rest is owed. Raises LedgerError for more than a balance can hold.
+    """
+    if amount > 0:
+        pays = min(amount, owed)
+        after = (balance + amount - pays, owed - pays)
     else:
-        takes = min(-entry.amount, balance)
-        delta, owed_delta = -takes, -entry.amount - takes
-    if balance + delta > MAX_BALANCE or owed + owed_delta > MAX_BALANCE:
+        takes = min(-amount, balance)
+        after = (balance - takes, owed - amount - takes)
+    if max(after) > MAX_BALANCE:
         raise LedgerError("That is more than a balance can hold.")
-    return Posted(entry, delta, owed_delta, balance + delta, owed + owed_delta)
+    return after
+
+
+def _settle(entry: Entry, balance: int, owed: int) -> Posted:
+    after, owed_after = settled(balance, owed, entry.amount)
+    return Posted(entry, after - balance, owed_after - owed, after, owed_after)
 
 
 def _lock(user_ids: Iterable[str]) -> dict[str, tuple[int, int]]:

@@ -4,14 +4,16 @@ from dataclasses import asdict, dataclass
 
 from django.db.models import Q
 from django.db.models.functions import Now
+from django.utils import timezone
 
 from billing.gateway.client import Gateway, StripeNotFoundError, gateway
 from billing.gateway.observation import Observation
 from billing.gateway.shapes import id_of
-from billing.models import BillingCustomer, InvoicePayment, Purchase
-from billing.projection import ledger, purchases, settlement
+from billing.models import BillingCustomer, CreditEntry, InvoicePayment, Purchase
+from billing.projection import accounts, ledger, purchases, settlement
+from billing.projection.accounts import Attribution
 from billing.projection.intake import fetch, lines_of
-from billing.projection.ledger import Entry, Posted
+from billing.projection.ledger import Entry, LedgerError, Posted
 from billing.projection.prices import credits_by_price
 
 
@@ -21,6 +23,10 @@ class NotAPurchaseError(Exception):
 
 class AlreadyGrantedError(Exception):
     """The purchase has its credits. The text says which entry gave them."""
+
+
+class BoughtByAnotherError(Exception):
+    """The purchase is another user's. The text says whose."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,12 +51,7 @@ def look_up(purchase_id: str) -> NamedPurchase:
     purchase = _known(purchase_id) or _read(_at_stripe(purchase_id, gateway()))
     worth = credits_by_price(line["price"] for line in purchase.lines)
     mapped = [line for line in purchase.lines if line["price"] in worth]
-    if not purchase.user_id and purchase.stripe_customer_id:
-        purchase.user_id = (
-            BillingCustomer.objects.filter(stripe_customer_id=purchase.stripe_customer_id)
-            .values_list("user_id", flat=True)
-            .first()
-        )
+    purchase.user_id = _buyer(purchase)
     return NamedPurchase(
         purchase,
         sum(worth[line["price"]] * line["quantity"] for line in mapped) if mapped else None,
@@ -66,14 +67,7 @@ def grant_by_hand(purchase: Purchase, user_id: str, amount: int, reason: str) ->
     ledger.LedgerError.
     """
     purchases.lock_keys({purchase.source, purchase.payment_intent_id} - {""})
-    row, _ = Purchase.objects.get_or_create(
-        source=purchase.source,
-        defaults={
-            field.attname: getattr(purchase, field.attname)
-            for field in Purchase._meta.concrete_fields
-            if field.attname not in ("id", "updated_at")
-        },
-    )
+    row = _row_of(purchase)
     given = ledger.existing_sources(settlement.grant_sources(row))
     if given or row.status == Purchase.Status.GRANTED:
         by = f" (ledger entry {min(given)})" if given else ""
@@ -89,6 +83,76 @@ def grant_by_hand(purchase: Purchase, user_id: str, amount: int, reason: str) ->
     )
     settlement.settle([row.source])
     return posted
+
+
+def take_back(purchase: Purchase, user_id: str, amount: int, reason: str) -> Posted:
+    """Undoes a grant by hand of this purchase, inside the caller's transaction, once.
+
+    `amount` is what was granted. No webhook grants it again, and a later refund takes
+    nothing more. Raises ledger.LedgerError where a refund or dispute took credits back
+    meanwhile, where the balance does not have them any more, and for a second time.
+    """
+    purchases.lock_keys({purchase.source, purchase.payment_intent_id} - {""})
+    if settlement.taken_back(purchase):
+        raise LedgerError(
+            f"{purchase.source} was refunded or disputed meanwhile, which took credits back."
+        )
+    source = settlement.undo_source(purchase)
+    posted = ledger.post([Entry(user_id, -amount, CreditEntry.Kind.CORRECTION, source, reason)])
+    if not posted:
+        raise LedgerError(f"The grant of {purchase.source} was taken back before.")
+    if posted[0].owed_delta > 0:
+        raise LedgerError("The credits were spent meanwhile.")
+    return posted[0]
+
+
+def attribute_by_hand(purchase: Purchase, user_id: str) -> list[Posted]:
+    """Says whose a looked-up purchase is, inside the caller's transaction, and settles it.
+
+    A Stripe customer of whom nobody knows the user becomes this user's too, with what
+    else they bought. Raises BoughtByAnotherError.
+    """
+    customer_id = purchase.stripe_customer_id
+    purchases.lock_keys({purchase.source, purchase.payment_intent_id, customer_id} - {""})
+    row = _row_of(purchase)
+    buyer = _buyer(row)
+    if buyer and buyer != user_id:
+        raise BoughtByAnotherError(f"{row.source} is user {buyer}'s already.")
+    Purchase.objects.filter(pk=row.pk).update(user_id=user_id, updated_at=Now())
+    known: set[str] = set()
+    if customer_id and not buyer:
+        word = Attribution(
+            customer_id, user_id, accounts.OPERATOR, timezone.now(), purchase.livemode
+        )
+        known = accounts.attribute([word])
+    return settlement.settle([row.source], known)
+
+
+def _row_of(purchase: Purchase) -> Purchase:
+    """The row of a looked-up purchase, made where it is missing."""
+    row, _ = Purchase.objects.get_or_create(
+        source=purchase.source,
+        defaults={
+            field.attname: getattr(purchase, field.attname)
+            for field in Purchase._meta.concrete_fields
+            if field.attname not in ("id", "updated_at")
+        },
+    )
+    return row
+
+
+def _buyer(purchase: Purchase) -> str | None:
+    """Who bought it, as far as the purchase and its customer say (see `settlement.settle`)."""
+    customer = (
+        BillingCustomer.objects.filter(stripe_customer_id=purchase.stripe_customer_id).first()
+        if purchase.stripe_customer_id and purchase.status != Purchase.Status.GRANTED
+        else None
+    )
+    if customer is None:
+        return purchase.user_id
+    if customer.attributed_by == accounts.OPERATOR:
+        return customer.user_id
+    return purchase.user_id or customer.user_id
 
 
 def _known(purchase_id: str) -> Purchase | None:

@@ -44,13 +44,19 @@ def settle(sources: Iterable[str], customer_ids: Iterable[str] = ()) -> list[Pos
 
 
 def _locked(sources: set[str], customer_ids: set[str]) -> list[Bought]:
-    """Locks these purchases, and those of these customers that have no user yet."""
+    """Locks these purchases, and those of these customers that have no user yet.
+
+    Until it is granted, an operator's word on the customer stands over whom the session
+    or the invoice names; what was granted stays with the user who got it.
+    """
     if not sources and not customer_ids:
         return []
     with cursor() as bound:
         bound.execute(
             f"""
-            SELECT p.id, p.source, p.kind, p.status, coalesce(p.user_id, c.user_id),
+            SELECT p.id, p.source, p.kind, p.status,
+                   CASE WHEN p.status <> 'granted' AND c.attributed_by = 'operator'
+                        THEN c.user_id ELSE coalesce(p.user_id, c.user_id) END,
                    p.payment_intent_id, p.amount, p.lines::json
             FROM billing_purchases p
             LEFT JOIN billing_customers c USING (stripe_customer_id)
@@ -147,10 +153,25 @@ def whole_source(purchase: Bought | Purchase) -> str:
     return f"{prefix}:{purchase.source}"
 
 
+def undo_source(purchase: Bought | Purchase) -> str:
+    """The source under which an operator's grant of this purchase is taken back."""
+    return f"{whole_source(purchase)}:undone"
+
+
 def grant_sources(purchase: Bought | Purchase) -> list[str]:
-    """Every source under which this purchase can have been granted."""
+    """Every source under which this purchase can have been granted, or that grant undone.
+
+    A later refund takes its share of their sum: of a grant that was undone, nothing.
+    """
     whole = whole_source(purchase)
-    return [whole, *(f"{whole}:{line['id']}" for line in purchase.lines)]
+    return [whole, *(f"{whole}:{line['id']}" for line in purchase.lines), undo_source(purchase)]
+
+
+def taken_back(purchase: Purchase) -> int:
+    """Credits that refunds and disputes of this purchase have taken back by now."""
+    reversals = _reversals_of([purchase]).get(purchase.source, [])
+    sources = [source for r in reversals for source in (_taken(r), _given_back(r))]
+    return -sum(ledger.nominal_by_source(sources).values())
 
 
 def _reversal_entries(purchases: Sequence[Bought]) -> list[Entry]:
@@ -211,7 +232,7 @@ def _share(granted: int, reversed_amount: int, paid: int) -> int:
     return granted * min(reversed_amount, paid) // paid if paid > 0 else 0
 
 
-def _reversals_of(purchases: Sequence[Bought]) -> dict[str, list[PaymentReversal]]:
+def _reversals_of(purchases: Sequence[Bought | Purchase]) -> dict[str, list[PaymentReversal]]:
     """The reversals of each purchase's payments, by its source, oldest first."""
     if not purchases:
         return {}

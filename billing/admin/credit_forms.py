@@ -1,0 +1,79 @@
+"""What the operations on purchases, claims and people ask for."""
+
+from typing import Any
+
+from django import forms
+from unfold.widgets import UnfoldAdminTextInputWidget
+
+from billing.admin.forms import MAX_ID, OperationForm, TargetsField
+from billing.operations.claims import RefundClaim
+from billing.operations.people import MergeCustomers
+from billing.operations.purchases import AttributePayment, GrantPurchase
+
+PURCHASE = "A checkout session (cs_), invoice (in_) or payment intent (pi_)."
+
+
+class GrantPurchaseForm(OperationForm):
+    operation = GrantPurchase
+    intro = (
+        "Looks the purchase up at Stripe and grants exactly what our prices say that it is"
+        " worth, once: neither a later webhook nor a replay grants it again."
+    )
+
+    target = TargetsField(label="Purchase", help_text=PURCHASE)
+    user = forms.CharField(
+        required=False,
+        max_length=MAX_ID,
+        widget=UnfoldAdminTextInputWidget,
+        help_text="Our own id of the user. Only where nobody knows who bought it.",
+    )
+    field_order = ("target", "user")
+
+    def arguments(self) -> dict[str, Any]:
+        return {"user_id": self.cleaned_data["user"] or None}
+
+
+class AttributeForm(OperationForm):
+    operation = AttributePayment
+    intro = (
+        "Says which user made a payment that nobody is known for. The Stripe customer becomes"
+        " theirs too, and what was bought is granted."
+    )
+
+    target = TargetsField(label="Purchase", help_text=PURCHASE)
+    user = forms.CharField(
+        max_length=MAX_ID,
+        widget=UnfoldAdminTextInputWidget,
+        help_text="Our own id of the user. An email is a hint, and no proof.",
+    )
+    field_order = ("target", "user")
+
+    def arguments(self) -> dict[str, Any]:
+        return {"user_id": self.cleaned_data["user"]}
+
+
+class RefundClaimForm(OperationForm):
+    operation = RefundClaim
+    intro = "Gives back what a failed claim cost, once for each claim."
+
+    target = TargetsField(label="Claim", help_text="The number of the lead claim.")
+
+
+class MergeForm(OperationForm):
+    operation = MergeCustomers
+    intro = (
+        "Two customers at Stripe that are one person: what the other one has, credits included,"
+        " becomes the kept one's user's. Another person has to approve it."
+    )
+
+    target = TargetsField(label="Customer to keep", help_text="Stripe's id, cus_.")
+    gone = forms.CharField(
+        label="Other customer",
+        max_length=MAX_ID,
+        widget=UnfoldAdminTextInputWidget,
+        help_text="Stripe's id, cus_. It stays at Stripe, and becomes the same user's here.",
+    )
+    field_order = ("target", "gone")
+
+    def arguments(self) -> dict[str, Any]:
+        return {"gone": self.cleaned_data["gone"]}
