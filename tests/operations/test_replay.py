@@ -1,15 +1,19 @@
 """Replaying events: done when it returns, and never twice."""
 
 import json
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
+from billing.gateway.shapes import event_customer_id
 from billing.ingress import inbox
 from billing.ingress.handled import HANDLED
 from billing.models import BillingSubscription, CreditEntry, InboxEvent, OperationRecord
+from billing.operations import registry
 from billing.operations.base import InvalidInputError, OperationError, new_key
-from billing.operations.replay import ReplayEvents, missed
+from billing.operations.replay import LISTED, PREVIEWED, ReplayEvents
+from billing.operations.selection import Found, Selection
 from tests.operations.shop import BOB, Shop, at_once, audits, balance, record_of
 from tests.support.databases import Database
 from tests.support.events import deliver, events_of
@@ -20,6 +24,13 @@ COMPLETED = "checkout.session.completed"
 
 def replay(*event_ids: str, **more: Any) -> ReplayEvents:
     return ReplayEvents(event_ids=event_ids, **{**BOB, **more})
+
+
+def select(
+    source: str, *, on_progress: Any = None, found: Found | None = None, **narrowing: Any
+) -> ReplayEvents:
+    selection = {"source": source, **narrowing}
+    return ReplayEvents(selection=selection, found=found, on_progress=on_progress, **BOB)
 
 
 def make_dead(event_id: str, reason: str = "It failed before") -> None:
@@ -102,8 +113,7 @@ def test_more_than_a_hundred_are_replayed_in_parts(shop: Shop) -> None:
     ids = [event["id"] for event in events_of(shop.sandbox)]
     assert len(ids) > 100
     told: list[int] = []
-    found = missed(undelivered=False, since=None)
-    result = replay(*ids, known=found, on_progress=told.append).apply()
+    result = select("missing", on_progress=told.append).apply()
     assert (told[0], sum(told)) == (100, len(ids))
     assert len(result.details["events"]) == len(ids)
     assert balance("u_14") == (50, 0)
@@ -215,7 +225,146 @@ def test_missed_events_are_those_not_processed_here(shop: Shop) -> None:
     deliver(all_events[:3])
     make_dead(all_events[0]["id"])
     InboxEvent.objects.filter(stripe_event_id=all_events[1]["id"]).update(status="processed")
-    found = missed(undelivered=False, since=None)
-    assert [e["id"] for e in found] == [e["id"] for e in all_events if e != all_events[1]]
+    found = Selection.of(source="missing").find()
+    assert found.ids == [e["id"] for e in all_events if e != all_events[1]]
     body = json.loads(InboxEvent.objects.first().body)  # type: ignore[union-attr]
     assert inbox.from_event(body).stripe_event_id in {e["id"] for e in all_events}
+
+
+def happened(event: dict[str, Any]) -> str:
+    return datetime.fromtimestamp(event["created"], UTC).isoformat()
+
+
+def ids_of(source: str, **narrowing: Any) -> list[str]:
+    return Selection.of(source=source, **narrowing).find().ids
+
+
+@pytest.mark.django_db
+def test_a_selection_is_narrowed_by_time_type_and_customer(shop: Shop) -> None:
+    ada = shop.subscribe()["customer"]
+    shop.sandbox.advance(hours=2)
+    shop.subscribe(user_id="u_bob", email="bob@example.com")
+    events = events_of(shop.sandbox)
+    of_ada = [e["id"] for e in events if event_customer_id(e["data"]["object"]) == ada]
+    later = [e for e in events if e["created"] > events[0]["created"] + 3600]
+    assert 0 < len(of_ada) < len(events)
+    assert 0 < len(later) < len(events)
+    invoices = [e["id"] for e in events if e["type"].startswith("invoice.")]
+    paid = [e["id"] for e in events if e["type"] == "invoice.paid"]
+
+    assert ids_of("missing") == [e["id"] for e in events]
+    assert ids_of("missing", customer=ada) == of_ada
+    assert ids_of("missing", since=happened(later[0])) == [e["id"] for e in later]
+    assert ids_of("missing", until=happened(events[0])) == [
+        e["id"] for e in events if e["created"] == events[0]["created"]
+    ]
+    assert ids_of("missing", types=["invoice.*"]) == invoices
+    assert ids_of("missing", types=["invoice.paid", "customer.created"]) == [
+        e["id"] for e in events if e["type"] in ("invoice.paid", "customer.created")
+    ]
+    assert ids_of("missing", types=["invoice.paid"], customer=ada) == [
+        i for i in paid if i in of_ada
+    ]
+
+    deliver(events)
+    InboxEvent.objects.filter(type="invoice.paid").update(status="dead")
+    assert ids_of("inbox", statuses=["dead"]) == paid
+    assert set(ids_of("inbox")) == {e["id"] for e in events}
+    assert set(ids_of("inbox", types=["invoice.*"], customer=ada)) == set(invoices) & set(of_ada)
+    assert set(ids_of("inbox", since=happened(later[0]))) == {e["id"] for e in later}
+    oldest = Selection.of(source="missing", most=3).find()
+    assert (oldest.ids, oldest.left_out) == ([e["id"] for e in events[:3]], len(events) - 3)
+
+
+@pytest.mark.django_db
+def test_a_selection_is_looked_up_anew_and_asked_for_once(known_shop: Shop) -> None:
+    shop = known_shop
+    operation = select("missing", types=["checkout.session.completed"])
+    assert "Nothing is missing" in operation.plan().blocked
+    with pytest.raises(OperationError, match="Nothing is missing"):
+        operation.apply()
+    shop.buy()
+    plan = operation.plan()
+    assert [c.after for c in plan.changes if "checkout" in c.label] == ["processed"]
+    assert ("Credits of user u_ada: balance", "0", "50") in [
+        (c.label, c.before, c.after) for c in plan.changes
+    ]
+    assert not InboxEvent.objects.filter(type="checkout.session.completed").exists()
+    result = operation.apply(seen=plan.digest)
+    assert "was replayed" in result.summary
+    assert balance("u_ada") == (50, 0)
+    [payload] = audits(AUDIT)
+    assert payload["events"][0]["type"] == "checkout.session.completed"
+    assert operation.apply().already_done
+    rebuilt = registry.rebuild(record_of(operation.key))
+    assert rebuilt.parameters() == operation.parameters()
+
+
+@pytest.mark.django_db
+def test_many_are_counted_by_type_and_twenty_shown_in_full(shop: Shop) -> None:
+    for number in range(20):
+        shop.subscribe(user_id=f"u_{number}", email=f"u{number}@example.com")
+    events = events_of(shop.sandbox)
+    assert len(events) > LISTED
+    plan = select("missing", most=LISTED + 1).plan()
+    assert f"{LISTED + 1} of them: " in plan.summary
+    counts = [c for c in plan.changes if " × " in c.label]
+    assert sum(int(c.label.split()[0]) for c in counts) == LISTED + 1
+    assert {c.before for c in counts} == {"not in the inbox"}
+    assert f"What would change is shown of the first {PREVIEWED} only." in plan.warnings
+    left = len(events) - LISTED - 1
+    assert f"{left} more are left for the next time: the oldest go first." in plan.warnings
+    assert any(c.label.startswith("Customer cus_") for c in plan.changes)
+    assert not InboxEvent.objects.exists()
+
+    few = select("missing", most=PREVIEWED + 1).plan()
+    assert sum(c.before == "not in the inbox" for c in few.changes) == PREVIEWED + 1
+
+
+@pytest.mark.django_db
+def test_what_was_found_just_now_is_not_asked_for_again(shop: Shop) -> None:
+    shop.buy()
+    found = Selection.of(source="missing").find()
+    shop.sandbox.control("counters/reset")
+    operation = select("missing", found=found)
+    operation._find()
+    assert shop.sandbox.control("counters", "GET")["total"] == 0
+    operation._find()
+    assert shop.sandbox.control("counters", "GET")["total"] > 0
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("narrowing", "said"),
+    [
+        ({"source": "elsewhere"}, "looked for in"),
+        ({"source": "missing", "since": "soon"}, "no date or time"),
+        ({"source": "missing", "since": ""}, "no date or time"),
+        ({"source": "missing", "until": "9999-99-99"}, "no date or time"),
+        ({"source": "missing", "since": "2026-02-02", "until": "2026-02-01"}, "ends before"),
+        ({"source": "missing", "types": ["*"]}, "no type of event"),
+        ({"source": "missing", "types": [""]}, "no type of event"),
+        ({"source": "missing", "types": ["invoice.paid; x"]}, "no type of event"),
+        ({"source": "missing", "customer": "sub_1"}, "begin with cus_"),
+        ({"source": "missing", "statuses": ["dead"]}, "Only events of the inbox"),
+        ({"source": "inbox", "statuses": ["set_aside"]}, "no status to replay"),
+        ({"source": "missing", "most": 0}, "from 1 to"),
+    ],
+)
+def test_wrong_selections_are_refused(narrowing: dict[str, Any], said: str) -> None:
+    with pytest.raises(InvalidInputError, match=said):
+        Selection.of(**narrowing)
+
+
+@pytest.mark.django_db
+def test_times_are_utc_unless_they_say_otherwise() -> None:
+    plain = Selection.of(source="missing", since="2026-03-01T09:30")
+    assert plain == Selection.of(source="missing", since="2026-03-01T11:30+02:00")
+    assert Selection.of(**plain.as_json()) == plain
+    assert "since 2026-03-01 09:30" in str(plain)
+
+
+@pytest.mark.django_db
+def test_either_names_or_a_selection() -> None:
+    with pytest.raises(InvalidInputError, match="Name at least one event"):
+        ReplayEvents(event_ids=["evt_1"], selection={"source": "missing"}, **BOB)
