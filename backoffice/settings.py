@@ -158,6 +158,28 @@ BILLING_PAGE_URL = read_text(
     default=PUBLIC_URL,
 )
 
+
+def read_email() -> dict[str, Any]:
+    """Where letters go: a mail server's address; without one to the log, or nowhere."""
+    url = read_text(
+        "EMAIL_URL",
+        r"(smtp|smtp\+tls|smtp\+ssl|consolemail|dummymail)://\S*",
+        "a mail server's address such as smtp+tls://user:password@mail.example.com:587",
+        default="consolemail://" if DEBUG else "dummymail://",
+    )
+    config: dict[str, Any] = env.email_url_config(url)
+    return {name: value for name, value in config.items() if name.startswith("EMAIL_")}
+
+
+# Approvers are told of requests by email (billing.operations.approvals).
+globals().update(read_email())
+DEFAULT_FROM_EMAIL = read_text(
+    "EMAIL_FROM",
+    r"[^@\s]+@[^@\s]+",
+    "the email address that letters come from",
+    default=f"billing@{urlsplit(PUBLIC_URL).hostname}",
+)
+
 DJSTRIPE_FOREIGN_KEY_TO_FIELD = "id"
 
 INSTALLED_APPS = [

@@ -2,14 +2,13 @@
 
 import logging
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 
 from django.db import close_old_connections
 from procrastinate.contrib.django import app
-from procrastinate.exceptions import AlreadyEnqueued
 
 from billing.ingress import worker
-from billing.ingress.queue import QUEUEING_LOCK, wake_worker
+from billing.ingress.queue import QUEUEING_LOCK, defer_once, wake_worker
 from billing.mirror import store
 from billing.models import BulkJob
 from billing.operations import approvals, bulk, overrides
@@ -60,8 +59,7 @@ def run_bulk_job(job_id: int) -> None:
 def wake_bulk_job(job_id: int) -> None:
     """Has the worker carry out a job; once it waits in the queue, it waits only once."""
     lock = f"billing.bulk_job.{job_id}"
-    with suppress(AlreadyEnqueued):
-        run_bulk_job.configure(queueing_lock=lock, lock=lock).defer(job_id=job_id)
+    defer_once("billing.run_bulk_job", lock, lock=lock, job_id=job_id)
 
 
 @app.periodic(cron="* * * * *")

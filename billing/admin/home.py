@@ -274,12 +274,13 @@ def waiting_for_approval() -> Figure:
 def set_by_hand() -> Figure:
     """Subscriptions whose status is a person's word and not Stripe's."""
     in_force = StatusOverride.objects.filter(ended_at=None)
+    counted = in_force.aggregate(count=Count("id"), last=Max("expires_at"))
     url = cells.changelist_url(StatusOverride, state="in_force")
     title = "Statuses set by hand"
-    if count := in_force.count():
-        last = in_force.order_by("-expires_at").values_list("expires_at", flat=True)[0]
-        verdict = f"Stripe has not confirmed them. The last ends at {format_time(last)}."
-        return Figure(title, f"{count:,}", url, verdict, "warning")
+    if counted["count"]:
+        until = format_time(counted["last"])
+        verdict = f"Stripe has not confirmed them. The last ends at {until}."
+        return Figure(title, f"{counted['count']:,}", url, verdict, "warning")
     return Figure(title, "0", url, "None, as it should be.")
 
 

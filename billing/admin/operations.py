@@ -15,11 +15,13 @@ from typing import Any
 from django.contrib import admin
 from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse, QueryDict
+from django.shortcuts import redirect
 from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.http import require_http_methods
 
+from billing import tasks
 from billing.admin.cells import open_url, page_url
 from billing.admin.credit_forms import (
     AttributeForm,
@@ -45,7 +47,15 @@ from billing.admin.replay_forms import ReplayMissedForm
 from billing.admin.subscription_forms import EndOverrideForm, OverrideForm, RecordForm
 from billing.gateway.client import GatewayError
 from billing.models import OperationRecord
-from billing.operations.base import Operation, OperationError, Plan, PlanChangedError, Result
+from billing.operations import bulk
+from billing.operations.base import (
+    Actor,
+    Operation,
+    OperationError,
+    Plan,
+    PlanChangedError,
+    Result,
+)
 
 PLAN_SECONDS = 8.0  # after which a page shows the plans that it has
 APPLY_SECONDS = 15.0  # after which it shows what is done, and a button to go on
@@ -59,6 +69,7 @@ class OperationPage:
     icon: str
     form: type[OperationForm]
     title: str
+    in_background: bool = False  # it takes too long for a page
 
     @property
     def operation(self) -> type[Operation]:
@@ -77,7 +88,7 @@ class OperationPage:
 
 SYNC = OperationPage("sync", "sync", SyncForm, "Sync from Stripe")
 SYNC_EVERYTHING = OperationPage(
-    "sync-everything", "sync", EverythingForm, "Sync everything from Stripe"
+    "sync-everything", "sync", EverythingForm, "Sync everything from Stripe", in_background=True
 )
 GRANT = OperationPage("grant-credits", "add_circle", GrantForm, "Grant credits")
 CORRECT = OperationPage("correct-balance", "balance", CorrectForm, "Correct balance")
@@ -197,6 +208,8 @@ def apply(request: HttpRequest, page: OperationPage) -> HttpResponse:
         return preview(request, page, again, {n: list(map(str, e)) for n, e in form.errors.items()})
     if form.errors:
         return show_form(request, page, form)
+    if page.in_background:
+        return hand_to_worker(request, page, form)
     outcomes = apply_all(form, request.user)
     if len(outcomes) == 1 and outcomes[0].changed:
         return preview(request, page, again, {"": [outcomes[0].error]})
@@ -204,6 +217,17 @@ def apply(request: HttpRequest, page: OperationPage) -> HttpResponse:
     form.freeze()
     waiting = [each for each in outcomes if not each.result and not each.error]
     return render(request, page, form, {"outcomes": outcomes, "waiting": waiting})
+
+
+def hand_to_worker(request: HttpRequest, page: OperationPage, form: OperationForm) -> HttpResponse:
+    """Starts a job of the worker's, once however often it is clicked, and leads to it."""
+    actor, answers = Actor.of(request.user), form.arguments()
+    targets, key = form.cleaned_data["target"], form.cleaned_data["key"]
+    job = bulk.draft(page.operation, targets, answers=answers, actor=actor, key=key)
+    why = {name: form.cleaned_data[name] for name in WHY}
+    bulk.start(job, answers=answers, actor=actor, **why)
+    tasks.wake_bulk_job(job.pk)
+    return redirect("admin:billing_bulkjob_change", job.pk)
 
 
 def plan_all(form: OperationForm, user: User) -> list[Preview]:

@@ -1,4 +1,6 @@
-"""The wake-up call to the worker: one waiting job is enough, however many events came."""
+"""Wake-up calls to the worker: one waiting job is enough, however often it is called."""
+
+from typing import Any
 
 from django.db import connection
 from procrastinate import exceptions
@@ -8,19 +10,25 @@ QUEUEING_LOCK = "billing.process_inbox"
 
 
 def wake_worker() -> None:
-    """Defers the inbox job, unless one waits already.
+    """Has the worker look into the inbox."""
+    defer_once("billing.process_inbox", QUEUEING_LOCK)
 
-    A job that runs does not count: it may have looked just before the row was there.
+
+def defer_once(task: str, queueing_lock: str, *, lock: str | None = None, **arguments: Any) -> None:
+    """Defers a job, unless one with this lock waits already.
+
+    A job that runs does not count: it may have looked just before there was more to do.
+    Of jobs with one `lock`, one at a time runs.
     """
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT EXISTS (SELECT FROM procrastinate_jobs"
             " WHERE queueing_lock = %s AND status = 'todo')",
-            [QUEUEING_LOCK],
+            [queueing_lock],
         )
         if cursor.fetchone()[0]:
             return
     try:
-        app.configure_task("billing.process_inbox", queueing_lock=QUEUEING_LOCK).defer()
+        app.configure_task(task, queueing_lock=queueing_lock, lock=lock).defer(**arguments)
     except exceptions.AlreadyEnqueued:
         return

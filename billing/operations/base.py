@@ -10,7 +10,7 @@ import json
 import logging
 import uuid
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from datetime import timedelta
@@ -173,6 +173,7 @@ class Operation(ABC):
 
     `key` makes it happen once: it is made when the form is rendered or the command
     starts, it is unique in our tables, and it goes to Stripe as idempotency key.
+    `report` is told in words how far a long one has come.
     """
 
     name: ClassVar[str]
@@ -198,6 +199,7 @@ class Operation(ABC):
         self.ticket = ticket.strip()
         self.undoes = undoes
         self.approved_by = ""
+        self.report: Callable[[str], None] = lambda said: None
 
     @property
     @abstractmethod

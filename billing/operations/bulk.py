@@ -6,7 +6,7 @@ job that is killed, stopped or run twice goes on where it was, and does nothing 
 
 import logging
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import timedelta
 from typing import Any
 
@@ -34,11 +34,16 @@ Status = BulkItem.Status
 
 
 def draft(
-    operation: type[Operation], targets: Iterable[str], *, answers: Mapping[str, Any], actor: Actor
+    operation: type[Operation],
+    targets: Iterable[str],
+    *,
+    answers: Mapping[str, Any],
+    actor: Actor,
+    key: str | None = None,
 ) -> BulkJob:
     """A job with its targets, each once, that waits for a person to start it.
 
-    Raises NotPermittedError and InvalidInputError.
+    The same key finds the job that was made before. Raises NotPermittedError and InvalidInputError.
     """
     if not actor.may(operation.permission):
         raise NotPermittedError(
@@ -50,11 +55,13 @@ def draft(
     if len(wanted) > MOST:
         raise InvalidInputError(f"That is too many at once: at most {MOST:,}.")
     with transaction.atomic():
-        job = BulkJob.objects.create(
-            key=new_key(), name=operation.name, answers=dict(answers), actor=actor.name
+        job, created = BulkJob.objects.get_or_create(
+            key=key or new_key(),
+            defaults={"name": operation.name, "answers": dict(answers), "actor": actor.name},
         )
-        items = (BulkItem(job=job, target=target) for target in wanted)
-        BulkItem.objects.bulk_create(items, batch_size=5_000)
+        if created:
+            items = (BulkItem(job=job, target=target) for target in wanted)
+            BulkItem.objects.bulk_create(items, batch_size=5_000)
     return job
 
 
@@ -144,6 +151,7 @@ def _carry_out(job: BulkJob, item: BulkItem) -> None:
             ticket=job.ticket,
             key=item.key,
         )
+        operation.report = _reporter(item)
         result = operation.apply()
         _finish(item, _status(result), " ".join([result.summary, *result.warnings]))
     except BlockedError as error:
@@ -153,6 +161,19 @@ def _carry_out(job: BulkJob, item: BulkItem) -> None:
     except Exception as error:
         logger.exception("%s of bulk job %s failed", item.target, job.pk)
         _finish(item, Status.FAILED, f"{type(error).__name__}: {error}")
+
+
+def _reporter(item: BulkItem) -> Callable[[str], None]:
+    """Shows how far a long operation has come, once a second."""
+    told = time.monotonic()
+
+    def report(said: str) -> None:
+        nonlocal told
+        if time.monotonic() - told >= 1:
+            told = time.monotonic()
+            BulkItem.objects.filter(pk=item.pk, status=Status.WAITING).update(said=said)
+
+    return report
 
 
 def _status(result: Result) -> BulkItem.Status:

@@ -78,7 +78,7 @@ class SyncFromStripe(Operation):
 
     def run(self, record: OperationRecord) -> Result:
         if self.kind == "everything":
-            report = sync_everything(actor=self.actor.name, on_progress=self.on_progress)
+            report = sync_everything(actor=self.actor.name, on_progress=self._tell)
             with self.committing(record) as commit:
                 commit.result = result = of_everything(report)
             return result
@@ -86,6 +86,11 @@ class SyncFromStripe(Operation):
 
     def audit_payload(self, result: Result) -> dict[str, Any]:
         return {"kind": self.kind, **result.details}
+
+    def _tell(self, kind: str, read: int) -> None:
+        self.report(f"{read:,} objects of type {kind} were read.")
+        if self.on_progress:
+            self.on_progress(kind, read)
 
     def _collect(self, stripe: Gateway) -> list[Observation]:
         """What is to be synced, as Stripe has it now. Raises a GatewayError."""

@@ -13,6 +13,8 @@ VARIABLES = {
     "DJANGO_DEBUG": "true",
     "DJANGO_SECRET_KEY": "the-tests-sign-with-this-key-and-nobody-else-does-so",
     "BILLING_PAGE_URL": "",
+    "EMAIL_FROM": "",
+    "EMAIL_URL": "",
     "PUBLIC_URL": "",
     # Nothing listens there: a test that talks to Stripe asks for the `sandbox` fixture.
     "STRIPE_API_BASE": "http://127.0.0.1:9",
