@@ -68,7 +68,7 @@ def _candidates(given: str) -> list[QuerySet[Any]]:
     kind, _, rest = given.partition(":")
     if kind == "operation":
         return [OperationRecord.objects.filter(key=rest)]
-    if kind == "merge":  # its entries are merge:<key>:from and merge:<key>:to
+    if kind in ("merge", "undo"):  # merge:<key>:from, and what was undone
         return [OperationRecord.objects.filter(key=rest.partition(":")[0])]
     if kind == "claim":
         return [LeadClaim.objects.filter(pk=int(rest))] if fits_a_claim(rest) else []

@@ -238,6 +238,11 @@ class TakeBackCredits(CreditAdjustment):
         self.amount = inputs.whole_number(amount, "The amount", least=-MOST_HELD, most=MOST_HELD)
         self.purchase_id = inputs.stripe_id(purchase, *PURCHASES) if purchase else None
 
+    @property
+    def source(self) -> str:
+        """What the ledger's entry is keyed by: one operation is undone once."""
+        return f"undo:{self.undoes.key}" if self.undoes else super().source
+
     @classmethod
     def undoing(cls, record: OperationRecord, **common: Any) -> Operation:
         raise CannotUndoError("It is an undo itself: grant the credits anew.")
@@ -278,10 +283,12 @@ class TakeBackCredits(CreditAdjustment):
         if purchase := self._purchase():
             return named.take_back(purchase, self.user_id, -self.amount, self.reason)
         kind = CreditEntry.Kind.CORRECTION
-        [posted] = ledger.post([Entry(self.user_id, self.amount, kind, self.source, self.reason)])
-        if posted.owed_delta > 0:
+        posted = ledger.post([Entry(self.user_id, self.amount, kind, self.source, self.reason)])
+        if not posted:
+            raise LedgerError("It was undone just before.")
+        if posted[0].owed_delta > 0:
             raise LedgerError("The credits were spent just now.")
-        return posted
+        return posted[0]
 
     def _take_back(self, record: OperationRecord) -> Result:
         with self.committing(record) as commit:

@@ -14,6 +14,7 @@ from tests.support.events import deliver, events_of
 
 WHY = ("--reason", "The customer called")
 NAMES = (
+    "attribute_payment", "grant_purchase", "merge_customers", "refund_claim",
     "check_webhooks", "correct_balance", "grant_credits", "reactivate_subscription",
     "replay_events", "sync_from_stripe",
 )  # fmt: skip

@@ -12,11 +12,14 @@ import billing.operations
 from billing.models import BillingEvent, CreditEntry, OperationRecord
 from billing.operations.base import Actor, InvalidInputError, NotPermittedError, Operation
 from billing.operations.cancellation import CancelAtPeriodEnd
-from billing.operations.credits import CorrectBalance, GrantCredits
+from billing.operations.claims import RefundClaim
+from billing.operations.credits import CorrectBalance, GrantCredits, TakeBackCredits
 from billing.operations.invoices import MarkInvoicePaid, PayInvoice, ResendInvoice, VoidInvoice
 from billing.operations.links import CreateCheckoutLink, CreatePortalLink
 from billing.operations.notes import AddNote, WithdrawNote
 from billing.operations.overrides import EndOverride, OverrideStatus
+from billing.operations.people import MergeCustomers
+from billing.operations.purchases import AttributePayment, GrantPurchase
 from billing.operations.recording import RecordSubscription
 from billing.operations.replay import ReplayEvents
 from billing.operations.subscriptions import ReactivateSubscription
@@ -68,8 +71,26 @@ MAKERS: dict[type[Operation], Make] = {
     ),
     AddNote: lambda actor, reason: AddNote(about="u", text="Hi", actor=actor, reason=reason),
     WithdrawNote: lambda actor, reason: WithdrawNote(note_id=1, actor=actor, reason=reason),
+    TakeBackCredits: lambda actor, reason: TakeBackCredits(
+        user_id="u", amount=-1, actor=actor, reason=reason
+    ),
+    GrantPurchase: lambda actor, reason: GrantPurchase(
+        purchase_id="cs_1", actor=actor, reason=reason
+    ),
+    AttributePayment: lambda actor, reason: AttributePayment(
+        purchase_id="cs_1", user_id="u", actor=actor, reason=reason
+    ),
+    RefundClaim: lambda actor, reason: RefundClaim(claim_id=1, actor=actor, reason=reason),
+    MergeCustomers: lambda actor, reason: MergeCustomers(
+        kept="cus_1", gone="cus_2", actor=actor, reason=reason
+    ),
 }
-MAY = {"support": set(OPERATIONS), "finance": set(), "engineer": set(OPERATIONS)}
+FOR_ENGINEERS = {"billing.override_status", "billing.end_override", "billing.merge_customers"}
+MAY = {
+    "support": set(OPERATIONS) - FOR_ENGINEERS,
+    "finance": set(),
+    "engineer": set(OPERATIONS),
+}
 
 
 def all_operations() -> set[type[Operation]]:
