@@ -150,7 +150,8 @@ class InvoiceOperation(Operation):
         )
 
     def audit_payload(self, result: Result) -> dict[str, Any]:
-        return result.details
+        """With the invoice as `id` too, by which the log finds what is about an object."""
+        return {"id": self.invoice_id, **result.details}
 
     def is_done(self, situation: Situation) -> bool:
         """Whether Stripe has it done by now."""
@@ -352,7 +353,7 @@ class MarkInvoicePaid(Settlement):
         return {"invoice_id": self.invoice_id, "evidence": self.evidence}
 
     def audit_payload(self, result: Result) -> dict[str, Any]:
-        return {**result.details, "evidence": self.evidence}
+        return {**super().audit_payload(result), "evidence": self.evidence}
 
     def ask(self, situation: Situation) -> Request:
         return Request(
