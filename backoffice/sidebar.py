@@ -3,7 +3,7 @@
 from typing import Any
 
 from django.http import HttpRequest
-from django.urls import reverse_lazy
+from django.urls import reverse, reverse_lazy
 from django.utils.text import format_lazy
 
 
@@ -24,6 +24,12 @@ def entry(title: str, icon: str, model: str) -> dict[str, Any]:
 def is_superuser(request: HttpRequest) -> bool:
     """Who may log in is for superusers to say (billing.admin.users)."""
     return bool(request.user.is_superuser)
+
+
+def shows_operations(request: HttpRequest, *, requested: bool) -> bool:
+    """Whether the page is the list of operations: those that wait for approval, or all."""
+    listed = request.path.startswith(reverse("admin:billing_operationrecord_changelist"))
+    return listed and (request.GET.get("status") == "requested") is requested
 
 
 SIDEBAR: dict[str, Any] = {
@@ -61,9 +67,13 @@ SIDEBAR: dict[str, Any] = {
         {
             "title": "Changes by hand",
             "items": [
-                entry("Operations", "build", "operationrecord"),
+                {
+                    **entry("Operations", "build", "operationrecord"),
+                    "active": lambda request: shows_operations(request, requested=False),
+                },
                 {
                     **entry("Approvals", "how_to_vote", "operationrecord"),
+                    "active": lambda request: shows_operations(request, requested=True),
                     "link": format_lazy(
                         "{}?status=requested",
                         reverse_lazy("admin:billing_operationrecord_changelist"),

@@ -181,6 +181,7 @@ class Operation(ABC):
     permission: ClassVar[str]
     audit_type: ClassVar[str]
     target: ClassVar[str]  # the constructor's argument that says what it is about
+    again: ClassVar[str] = ""  # what invites to do it once more, where that is meant to be
 
     def __init__(
         self,
@@ -312,8 +313,8 @@ class Operation(ABC):
         started = others.filter(status=Status.STARTED, created_at__gte=Now() - UNDER_WAY)
         requested = others.filter(status=Status.REQUESTED)
         return [
-            *(f"{r.actor} started “{r.name}” on this just now." for r in started[:5]),
-            *(f"“{r.name}” by {r.actor} waits for approval." for r in requested[:5]),
+            *(f"{r.actor} started “{in_words(r.name)}” on this just now." for r in started[:5]),
+            *(f"“{in_words(r.name)}” by {r.actor} waits for approval." for r in requested[:5]),
         ]
 
     @contextmanager
@@ -407,6 +408,11 @@ class AlreadyAppliedError(Exception):
     def __init__(self, record: OperationRecord) -> None:
         super().__init__(record.key)
         self.record = record
+
+
+def in_words(name: str) -> str:
+    """An operation's name as people say it."""
+    return name.replace("_", " ")
 
 
 def new_key() -> str:
