@@ -45,14 +45,14 @@ def put_back(subscription_ids: Iterable[str], by: str) -> int:
 def _log_end(override: StatusOverride, by: str) -> None:
     subscription = override.stripe_subscription_id
     rows = BillingSubscription.objects.filter(stripe_subscription_id=subscription)
-    row = rows.values("stripe_customer_id", "user_id", "status").first() or {}
-    status = row.get("status", "gone")
+    row = rows.first()
+    status = row.status if row else "gone"
     BillingEvent.objects.create(
         type="system.override_ended",
         payload={
             "subscription": subscription,
-            "customer": row.get("stripe_customer_id", ""),
-            "user_id": row.get("user_id"),
+            "customer": row.stripe_customer_id if row else "",
+            "user_id": row.user_id if row else None,
             "status_before": override.status_before,
             "status_by_hand": override.status,
             "status": status,

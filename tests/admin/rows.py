@@ -24,10 +24,12 @@ from billing.models import (
     InboxEvent,
     LeadClaim,
     LeadCredits,
+    Note,
     OperationRecord,
     PaymentReversal,
     Purchase,
     ReasonCode,
+    StatusOverride,
     WebhookRejection,
     acting_as,
 )
@@ -51,6 +53,8 @@ MODELS = (
     AuditEvent,
     BulkJob,
     ReasonCode,
+    StatusOverride,
+    Note,
 )
 # Settings of ours, and what is acted upon on its own page.
 EDITED = (CreditPrice, ReasonCode, BulkJob)
@@ -212,6 +216,31 @@ def audit(operation: str = "op_1", **payload: Any) -> BillingEvent:
     return event(None, type="manual.credit_adjustment", payload=said)
 
 
+def override(id_: str = "sub_1", **more: Any) -> StatusOverride:
+    """A status set by hand, in force for a day."""
+    fields = {
+        "status_before": "canceled",
+        "status": "active",
+        "actor": "erin",
+        "reason": "Stripe is down",
+        "operation_key": f"op_of_{id_}",
+        "expires_at": timezone.now() + timedelta(days=1),
+        **more,
+    }
+    return StatusOverride.objects.create(stripe_subscription_id=id_, **fields)
+
+
+def note(text: str = "Pays by wire", **more: Any) -> Note:
+    fields = {
+        "stripe_customer_id": CUSTOMER,
+        "user_id": USER,
+        "actor": "support",
+        "operation_key": f"op_of_{text}",
+        **more,
+    }
+    return Note.objects.create(text=text, **fields)
+
+
 def bulk_job(key: str = "job_1", target: str = USER, **more: Any) -> BulkJob:
     """A job with one target that is done."""
     fields = {"name": "grant_credits", "actor": "support", "reason": "All", "status": "done"}
@@ -244,6 +273,8 @@ def fill(number: int, *, start: int = 0) -> None:
         rejection(f"reason {i}")
         audit(f"op_{i}")
         bulk_job(f"job_{i}")
+        override(f"sub_{i}")
+        note(f"Note {i}")
         ReasonCode.objects.create(code=f"code_{i}", label=f"Reason {i}")
         grant(USER, 1, f"checkout:cs_{i}")
         grant(f"u_{i}", 1, f"invoice:in_{i}")
