@@ -75,6 +75,11 @@ class OperationPage:
     def operation(self) -> type[Operation]:
         return self.form.operation
 
+    @property
+    def again(self) -> str:
+        """What invites to do it once more; '' where nothing does."""
+        return self.operation.again
+
     def is_permitted(self, user: User) -> bool:
         return user.has_perm(self.operation.permission)  # type: ignore[union-attr]
 

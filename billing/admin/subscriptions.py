@@ -10,7 +10,14 @@ from billing.admin.base import NOT_RECEIVED, ReadOnlyAdmin
 from billing.admin.filters import LIVEMODE, choice_filter, since_filter, status_filter
 from billing.admin.forms import User
 from billing.admin.offers import Offer, ShownOffer, sync_offer
-from billing.admin.operations import CANCEL, END_OVERRIDE, OVERRIDE, REACTIVATE
+from billing.admin.operations import (
+    CANCEL,
+    CHECKOUT,
+    END_OVERRIDE,
+    OVERRIDE,
+    PORTAL,
+    REACTIVATE,
+)
 from billing.admin.related import events_about, inbox_about, matching, operations_on
 from billing.models import (
     BillingInvoice,
@@ -99,6 +106,14 @@ class SubscriptionAdmin(ReadOnlyAdmin):
             refusal=lambda row: f"{FINAL[row.status]}{NEW_ONE}" if row.status in FINAL else "",
         ),
         Offer(CANCEL, target=lambda row: row.stripe_subscription_id, refusal=cannot_cancel),
+        Offer(PORTAL, target=lambda row: row.stripe_customer_id, single=True),
+        Offer(
+            CHECKOUT,
+            target=lambda row: row.stripe_customer_id,
+            answers=lambda row: {"price": row.price_id},
+            refusal=lambda row: "" if row.status in FINAL else "It has not ended.",
+            single=True,
+        ),
         Offer(
             OVERRIDE,
             target=lambda row: row.stripe_subscription_id,

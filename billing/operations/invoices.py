@@ -41,6 +41,7 @@ from billing.projection.prices import credits_by_price
 
 logger = logging.getLogger(__name__)
 
+SKEW = 60  # seconds by which our clock and Stripe's may differ
 FINALISED_SOON = "It is a draft: Stripe finalises it within about an hour of its making. Wait"
 VOID = "It is void: nobody owes it. What is owed after all needs a new invoice, at Stripe."
 MONEY_BACK = "money goes back by a refund or a credit note, at Stripe."
@@ -124,7 +125,7 @@ class InvoiceOperation(Operation):
         self.situation = situation = look(self.invoice_id)
         self.request: Request | None = None
         plan = Plan(f"{self.title}: {self.invoice_id}, which is {situation.status} at Stripe.")
-        if self.is_done(situation) and acted_before(self):
+        if acted_before(self) and self.is_done(situation):
             plan.summary = f"Stripe has done it ({self.invoice_id}): bring our rows up to date."
             plan.changes = preview(situation.observations, actor=self.actor.name)
             return plan
@@ -267,13 +268,13 @@ class ResendInvoice(InvoiceOperation):
         is not repeated where the letter has gone out.
         """
         started = OperationRecord.objects.filter(key=self.key).values_list("created_at", flat=True)
-        since = min((int(moment.timestamp()) for moment in started), default=None)
-        if since is None:
-            return False
-        sent = {"type": "invoice.sent", "created": {"gte": since}}
         return any(
             dig(event, "data", "object", "id") == self.invoice_id
-            for page in gateway().pages("/v1/events", sent)
+            for moment in started
+            for page in gateway().pages(
+                "/v1/events",
+                {"type": "invoice.sent", "created": {"gte": int(moment.timestamp()) - SKEW}},
+            )
             for event in page.data
         )
 

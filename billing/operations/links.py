@@ -30,6 +30,7 @@ class CustomerLink(Operation):
     """A link for one customer, who is named by Stripe's id or by our own id of the user."""
 
     target = "customer"
+    again = "Make a new link"
 
     def __init__(self, *, customer: str, **common: Any) -> None:
         super().__init__(**common)

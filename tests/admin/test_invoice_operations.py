@@ -100,8 +100,11 @@ def test_a_portal_link_is_shown_once(support: Client, shop: Shop) -> None:
     assert f"For the customer; it is shown only now: {shop.sandbox.url}/p/session/" in done
     link = next(word for word in done.split() if word.startswith(shop.sandbox.url))
     record = record_of(OperationRecord.objects.get().key)
-    again = text_of(apply(support, "portal-link", target=customer, key=key))
+    second = apply(support, "portal-link", target=customer, key=key)
+    assert f'href="{address("portal-link")}?target={customer}"' in second.content.decode()
+    again = text_of(second)
     assert "Already done" in again
+    assert "Make a new link" in again
     assert "make a new one if it is lost" in again
     assert link not in again
     for page in (page_url(record), page_url(row), page_url(BillingEvent.objects.last())):

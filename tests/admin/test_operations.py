@@ -322,6 +322,12 @@ OFFERED: list[tuple[str, Callable[[], Model], dict[str, str]]] = [
     ("mark-invoice-paid", lambda: rows.invoice(status="open"), {"target": "in_1"}),
     ("void-invoice", lambda: rows.invoice(status="open"), {"target": "in_1"}),
     ("portal-link", rows.customer, {"target": CUSTOMER}),
+    ("portal-link", rows.subscription, {"target": CUSTOMER}),
+    (
+        "checkout-link",
+        lambda: rows.subscription(status="canceled"),
+        {"target": CUSTOMER, "price": "price_1"},
+    ),
     ("checkout-link", rows.customer, {"target": CUSTOMER}),
 ]  # fmt: skip
 
@@ -367,6 +373,7 @@ def test_operations_are_offered_on_pages_and_lists(
         ("mark-invoice-paid", rows.invoice, "It is paid already."),
         ("void-invoice", lambda: rows.invoice(status="draft"), "until it is open, then void it"),
         ("portal-link", lambda: rows.customer(deleted=True), "was deleted at Stripe"),
+        ("checkout-link", rows.subscription, "It has not ended."),
         ("checkout-link", lambda: rows.customer(deleted=True), "was deleted at Stripe"),
         (
             "replay",

@@ -67,13 +67,21 @@ def unpaid(shop: Shop, how: str = "past_due") -> tuple[str, str]:
     return told["subscription"], told["invoice"]
 
 
-def billed(shop: Shop, amount: int = 5000, *, finalize: bool = True, **customer: Any) -> str:
+def billed(
+    shop: Shop,
+    amount: int = 5000,
+    *,
+    currency: str = "usd",
+    finalize: bool = True,
+    **customer: Any,
+) -> str:
     """An invoice that ada is to pay by hand."""
     customer = {"email": "ada@example.com", "metadata[user_id]": "u_ada", **customer}
     who = shop.sandbox.post("/v1/customers", customer).json()["id"]
     terms = {"customer": who, "collection_method": "send_invoice", "days_until_due": "30"}
-    invoice = str(shop.sandbox.post("/v1/invoices", terms).json()["id"])
-    line = {"customer": who, "invoice": invoice, "amount": str(amount), "currency": "usd"}
+    made = shop.sandbox.post("/v1/invoices", {**terms, "currency": currency})
+    invoice = str(made.json()["id"])
+    line = {"customer": who, "invoice": invoice, "amount": str(amount), "currency": currency}
     shop.sandbox.post("/v1/invoiceitems", line).raise_for_status()
     if finalize:
         shop.sandbox.post(f"/v1/invoices/{invoice}/finalize").raise_for_status()
@@ -289,8 +297,13 @@ def test_money_from_elsewhere_is_stated_with_its_evidence(shop: Shop) -> None:
     assert (payload["user_id"], payload["stripe_status"]) == ("u_ada", "paid")
 
 
+@pytest.mark.parametrize(("currency", "most"), [("usd", 99_999), ("jpy", 999), ("kwd", 999_999)])
+def test_an_amount_is_large_in_its_own_currency(shop: Shop, currency: str, most: int) -> None:
+    assert mark_paid(billed(shop, most, currency=currency)).plan().approval == ""
+    assert mark_paid(billed(shop, most + 1, currency=currency)).plan().approval
+
+
 def test_a_large_amount_from_elsewhere_needs_a_second_person(shop: Shop) -> None:
-    assert mark_paid(billed(shop, 99_999)).plan().approval == ""
     invoice = billed(shop, 100_000)
     operation = mark_paid(invoice)
     assert "from 1,000.00 USD another person has to approve it" in operation.plan().approval
