@@ -326,7 +326,7 @@ def test_to_void_always_needs_a_second_person(shop: Shop) -> None:
     assert "another person has to approve it" in plan.approval
     assert plan.warnings[0].startswith("This cannot be taken back.")
     assert operation.apply().requested
-    assert void(invoice).plan().warnings[-1] == "“void_invoice” by cli:bob waits for approval."
+    assert void(invoice).plan().warnings[-1] == "“void invoice” by cli:bob waits for approval."
     assert (at_stripe(shop, invoice)["status"], here(invoice).status) == ("open", "open")
 
     approvals.approve(record_of(operation.key), actor=CAROL, words="Yes")
