@@ -110,8 +110,8 @@ def catalogue(story: Story, claims: list[int]) -> list[Make]:
         lambda key: GrantCredits(
             user_id="u_ada", amount=40, purchase=session["adas"], key=key, **BOB
         ),
-        lambda key: CorrectBalance(user_id="u_ada", balance=0, key=key, **BOB),
-        lambda key: CorrectBalance(user_id="u_bob", balance=33, key=key, **BOB),
+        lambda key: CorrectBalance(user_id="u_bob", balance=0, key=key, **BOB),
+        lambda key: CorrectBalance(user_id="u_ada", balance=90, key=key, **BOB),
         lambda key: GrantPurchase(purchase_id=intent, key=key, **BOB),
         lambda key: GrantPurchase(purchase_id=session["adas"], key=key, **BOB),
         lambda key: GrantPurchase(purchase_id=session["bobs"], key=key, **BOB),
@@ -126,12 +126,13 @@ def catalogue(story: Story, claims: list[int]) -> list[Make]:
             purchase_id=session["nobodys"], user_id="u_bob", key=key, **BOB
         ),
         lambda key: RefundClaim(claim_id=claims[0], key=key, **BOB),
+        lambda key: RefundClaim(claim_id=claims[0], key=key, **BOB),
         lambda key: RefundClaim(claim_id=claims[1], key=key, **BOB),
         merged,
     ]  # fmt: skip
 
 
-OPERATIONS = 15  # entries of the catalogue
+OPERATIONS = 16  # entries of the catalogue
 STEPS = st.lists(
     st.one_of(
         st.tuples(st.just("operate"), st.integers(0, OPERATIONS - 1), st.booleans()),
@@ -141,6 +142,8 @@ STEPS = st.lists(
     min_size=5,
     max_size=30,
 )
+# A purchase that was paid back in part is granted less that, and undone while there are credits.
+REFUNDED = [("operate", 5, False), ("operate", 4, False), ("undo", 1, False), ("undo", 0, False)]
 # Each operation crashes, succeeds, is tried again, and is undone, which crashes first.
 EACH = [
     step
@@ -157,9 +160,10 @@ def test_whatever_happens_in_whatever_order_the_books_add_up(story: Story, setti
     done: set[str] = set()
 
     @given(STEPS)
-    @hypothesis.example(EACH[::-1] + EACH)
+    @hypothesis.example(EACH)
+    @hypothesis.example(REFUNDED)
     @hypothesis.example([("deliver", number, False) for number in range(30)] + EACH)
-    @hypothesis.settings(max_examples=25, deadline=None, derandomize=True)
+    @hypothesis.settings(max_examples=20, deadline=None, derandomize=True)
     def check(steps: list[tuple[str, int, bool]]) -> None:
         with transaction.atomic():
             play(story, steps)
@@ -261,11 +265,9 @@ def the_books_add_up() -> None:
     assert sorted(applied) == sorted(audited.values_list("payload__operation", flat=True))
     for purchase in Purchase.objects.all():
         assert 0 <= net(purchase) <= MOST, purchase.source
-    assert all(0 <= given_for(f"claim:{claim}") <= SPENT for claim in all_claims())
-
-
-def all_claims() -> list[int]:
-    return list(LeadClaim.objects.values_list("pk", flat=True))
+    for claim in LeadClaim.objects.all():
+        given = CreditEntry.objects.filter(user_id=claim.user_id, kind="claim")
+        assert sum(entry.delta - entry.owed_delta for entry in given) in (0, SPENT)
 
 
 def given_for(*sources: str) -> int:
