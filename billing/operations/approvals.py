@@ -2,12 +2,13 @@
 
 import logging
 from collections.abc import Iterable
+from datetime import timedelta
 
 from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.core.mail import send_mail
 from django.db import transaction
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 from django.db.models.functions import Now
 from django.urls import reverse
 
@@ -18,6 +19,7 @@ from billing.operations.base import (
     NotPermittedError,
     OperationError,
     Plan,
+    PlanChangedError,
     Result,
     log_decision,
 )
@@ -28,6 +30,8 @@ logger = logging.getLogger(__name__)
 
 Status = OperationRecord.Status
 MAX_WORDS = 2000  # characters
+AT_IT = timedelta(minutes=5)  # for which one who approves keeps others out
+UNDECIDED = {"decided_by": "", "decided_at": None, "decision": ""}
 
 
 def waiting() -> QuerySet[OperationRecord]:
@@ -55,10 +59,15 @@ def approve(
     if actor.name == record.actor:
         raise NotPermittedError("You asked for this yourself: another person has to approve it.")
     operation = rebuild(record)
+    _take_up(record, actor, words)
     operation.approved_by = actor.name
-    result = operation.apply(seen=seen)
+    try:
+        result = operation.apply(seen=seen)
+    except PlanChangedError:
+        OperationRecord.objects.filter(pk=record.pk).update(**UNDECIDED)
+        raise
     if not result.already_done:
-        _decide(record, actor, words, "approved")
+        _log(record, actor, words, "approved")
     return result
 
 
@@ -69,10 +78,14 @@ def reject(record: OperationRecord, *, actor: Actor, words: str) -> None:
         locked = OperationRecord.objects.select_for_update().get(pk=record.pk)
         if locked.status != Status.REQUESTED:
             raise OperationError(f"It is {locked.status} already.")
-        locked.status = Status.REJECTED
-        locked.finished_at = Now()
-        locked.save(update_fields=["status", "finished_at"])
-        _decide(locked, actor, words, "rejected")
+        OperationRecord.objects.filter(pk=record.pk).update(
+            status=Status.REJECTED,
+            decided_by=actor.name,
+            decided_at=Now(),
+            decision=words.strip(),
+            finished_at=Now(),
+        )
+        _log(locked, actor, words, "rejected")
 
 
 def expire_due() -> int:
@@ -127,10 +140,20 @@ def _check(record: OperationRecord, actor: Actor, words: str, *, withdrawing: bo
         raise OperationError(f"It is {record.status} already.")
 
 
-def _decide(record: OperationRecord, actor: Actor, words: str, what: str) -> None:
-    """Notes who decided and in what words, on the request and in the audit log."""
+def _take_up(record: OperationRecord, actor: Actor, words: str) -> None:
+    """Notes who approves before it is done, so that it stands whatever happens then.
+
+    Raises OperationError where somebody else is at it.
+    """
+    free = Q(decided_by__in=["", actor.name]) | Q(decided_at__lt=Now() - AT_IT)
+    taken = OperationRecord.objects.filter(free, pk=record.pk, status=Status.REQUESTED).update(
+        decided_by=actor.name, decided_at=Now(), decision=words.strip()
+    )
+    if not taken:
+        record.refresh_from_db()
+        raise OperationError(f"{record.decided_by or 'Somebody'} is deciding it just now.")
+
+
+def _log(record: OperationRecord, actor: Actor, words: str, what: str) -> None:
     with transaction.atomic(), acting_as(actor.name):
-        OperationRecord.objects.filter(pk=record.pk).update(
-            decided_by=actor.name, decided_at=Now(), decision=words.strip()
-        )
         log_decision(what, record, decided_by=actor.name, words=words.strip())

@@ -261,6 +261,8 @@ class Operation(ABC):
                 return _already_done(record)
             if record.status == Status.REQUESTED and not self.approved_by:
                 return waiting(record)
+            # Once approved, a try that failed may be repeated without asking anew.
+            self.approved_by = self.approved_by or record.decided_by
             if record.status in (Status.REJECTED, Status.EXPIRED):
                 raise OperationError(f"This request was {record.status}: ask anew.")
             try:

@@ -19,8 +19,9 @@ from billing.operations.base import (
     new_key,
 )
 from billing.operations.credits import CorrectBalance, GrantCredits
+from billing.operations.invoices import VoidInvoice
 from billing.permissions import CREDIT_LIMITS
-from tests.operations.shop import at_once, audits, balance
+from tests.operations.shop import Shop, at_once, audits, balance
 from tests.support.databases import Database
 
 LARGE = CREDIT_LIMITS["support"].at_once + 1
@@ -195,3 +196,37 @@ def test_two_approvers_at_the_same_second_grant_once(real_database: Database) ->
     assert balance("u_ada") == (LARGE, 0)
     assert BillingEvent.objects.filter(type="manual.credit_adjustment").count() == 1
     assert BillingEvent.objects.filter(type="manual.operation_approved").count() == 1
+
+
+@pytest.mark.django_db
+def test_what_failed_after_its_approval_is_finished_with_the_approvers_name(shop: Shop) -> None:
+    sue, eve = person("sue", "support"), person("eve", "engineer")
+    subscription = shop.subscribe()["subscription"]
+    invoice = shop.sandbox.story("past_due", subscription=subscription)["invoice"]
+    shop.deliver()
+    key = new_key()
+    assert VoidInvoice(invoice_id=invoice, actor=sue, reason="A slip", key=key).apply().requested
+    record = OperationRecord.objects.get(key=key)
+    shop.sandbox.control("faults", path="/v1/invoices/*/void", status=500, after=True)
+    with pytest.raises(OperationError, match="could not be reached"):
+        approvals.approve(record, actor=eve, words="Fine")
+    record.refresh_from_db()
+    assert (record.status, record.decided_by) == ("failed", "eve")
+    shop.sandbox.control("faults", "DELETE")
+    result = VoidInvoice(invoice_id=invoice, actor=sue, reason="A slip", key=key).apply()
+    assert not result.requested
+    [audit] = audits(VoidInvoice.audit_type)
+    assert (audit["admin"], audit["approved_by"]) == ("sue", "eve")
+
+
+@pytest.mark.django_db
+def test_one_who_is_at_it_keeps_others_out_for_a_while() -> None:
+    record = ask(person("sue", "support"))
+    eve, fin = person("eve", "engineer"), person("fin", "finance")
+    OperationRecord.objects.filter(pk=record.pk).update(decided_by="eve", decided_at=Now())
+    with pytest.raises(OperationError, match="eve is deciding"):
+        approvals.approve(record, actor=fin, words="Fine")
+    long_ago = Now() - timedelta(minutes=6)
+    OperationRecord.objects.filter(pk=record.pk).update(decided_at=long_ago)
+    approvals.approve(record, actor=fin, words="Fine")
+    assert eve.name not in OperationRecord.objects.get().decided_by
