@@ -329,6 +329,7 @@ OFFERED: list[tuple[str, Callable[[], Model], dict[str, str]]] = [
         {"target": CUSTOMER, "price": "price_1"},
     ),
     ("checkout-link", rows.customer, {"target": CUSTOMER}),
+    ("add-note", rows.customer, {"target": CUSTOMER}),
 ]  # fmt: skip
 
 

@@ -234,6 +234,8 @@ def test_what_stripe_and_customers_write_is_text(support: Client) -> None:
     rows.rejection(HOSTILE, last_detail=HOSTILE)
     rows.audit(HOSTILE, reason=HOSTILE, summary=HOSTILE, changes=[{"label": HOSTILE}])
     rows.bulk_job(target=HOSTILE, reason=HOSTILE, ticket=HOSTILE)
+    rows.override(HOSTILE, status=HOSTILE, actor=HOSTILE, reason=HOSTILE)
+    rows.note(HOSTILE, actor=HOSTILE, withdrawn_by=HOSTILE)
     rows.grant(source=HOSTILE)
     for model in MODELS:
         pages = [list_of(support, model)]

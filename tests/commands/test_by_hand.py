@@ -1,6 +1,7 @@
 """The commands that record, override, replay what is found, and keep notes."""
 
 import pytest
+from django.core.management import load_command_class
 
 from billing.models import (
     BillingEvent,
@@ -150,6 +151,15 @@ def test_replay_events_of_the_inbox_by_status_and_customer(run: Run, shop: Shop)
     later = run("replay_events", "--status", "dead", "--status", "failed", *WHY, "--json")
     assert (later.code, later.document["events"]) == (0, [])
     assert BillingEvent.objects.filter(type="manual.event_replay").count() == 1
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["record_subscription", "override_status", "end_override", "add_note", "withdraw_note"],
+)
+def test_help_has_an_example(name: str) -> None:
+    shown = load_command_class("billing", name).create_parser("manage.py", name).format_help()
+    assert f"Example: manage.py {name}" in " ".join(shown.split())
 
 
 def test_without_stripe_they_say_so(run: Run, shop: Shop) -> None:
