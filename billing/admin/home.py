@@ -232,7 +232,9 @@ def purchases() -> Section:
 
 def operations(now: datetime) -> Section:
     """Did what people asked for come to its end?"""
-    section = Section("Operations", {"success": "All came to their end", "warning": "Some need a look"})
+    section = Section(
+        "Operations", {"success": "All came to their end", "warning": "Some need a look"}
+    )
     section.figures += [waiting_for_approval(), set_by_hand()]
     recent = OperationRecord.objects.filter(created_at__gte=now - OPERATIONS_SINCE)
     counted = recent.aggregate(

@@ -138,13 +138,17 @@ def traces(claim: LeadClaim) -> list[str]:
     debit = about.filter(delta=-claim.credits_spent).order_by("id").first()
     if debit is None:
         return [
-            f"No debit of {claim.credits_spent:,} credits within 5 minutes of the claim"
-            f" ({format_time(claim.claimed_at)}) is in the ledger: make sure there was one."
+            (
+                f"No debit of {claim.credits_spent:,} credits within 5 minutes of the claim"
+                f" ({format_time(claim.claimed_at)}) is in the ledger: make sure there was one."
+            )
         ]
     returned = about.filter(delta=claim.credits_spent, source=None, id__gt=debit.pk).first()
     if returned is None:
         return []
     return [
-        f"{claim.credits_spent:,} credits came back on {format_time(returned.created_at)} by"
-        f" {returned.actor}: perhaps for this claim."
+        (
+            f"{claim.credits_spent:,} credits came back on {format_time(returned.created_at)} by"
+            f" {returned.actor}: perhaps for this claim."
+        )
     ]
