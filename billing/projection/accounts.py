@@ -20,7 +20,6 @@ from billing.gateway.shapes import (
     subscription_items,
     subscription_period,
 )
-from billing.projection import overrides
 
 Row = dict[str, Any]
 
@@ -201,10 +200,7 @@ def project(written: Iterable[Observation]) -> Projected:
             *_from_sessions(item.data for item in by_kind.get("checkout.session", [])),
         ]
     )
-    subscriptions = _rows(subscription_row, by_kind.get("subscription", []))
-    changed |= _upsert(SUBSCRIPTIONS, subscriptions)
-    if subscriptions:
-        overrides.end((row[SUBSCRIPTIONS.key] for row in subscriptions), overrides.STRIPE)
+    changed |= _upsert(SUBSCRIPTIONS, _rows(subscription_row, by_kind.get("subscription", [])))
     changed |= _upsert(INVOICES, _rows(invoice_row, by_kind.get("invoice", [])))
     return Projected(newly_known, changed | newly_known)
 

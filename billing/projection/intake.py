@@ -23,7 +23,7 @@ from billing.gateway.shapes import event_customer_id, list_data
 from billing.mirror import account, store, versions
 from billing.mirror.objects import Batch
 from billing.models import PaymentReversal, acting_as
-from billing.projection import accounts, prices, purchases, settlement
+from billing.projection import accounts, overrides, prices, purchases, settlement
 from billing.projection.ledger import Posted
 from billing.projection.purchases import Lines
 
@@ -149,6 +149,9 @@ def _write(observations: Sequence[Observation], knowledge: Knowledge, doubted: s
         changed, sources, known = set(), set(), set()
     # What is old is settled too: a replay grants what could not be granted at first.
     posted = settlement.settle(sources | purchases.sources_of(verdict.old), known)
+    # Last, since its audit event takes the lock on the log's chain, as all others do.
+    if written := [item.id for item in verdict.write if item.kind == "subscription"]:
+        overrides.end(written, overrides.STRIPE)
     return Intake(verdict.write, verdict.old, posted, changed)
 
 
