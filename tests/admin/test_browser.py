@@ -13,7 +13,16 @@ from playwright.sync_api import ConsoleMessage, Page, ViewportSize, expect
 from billing.admin.cells import changelist_url, page_url, shorten
 from billing.admin.operations import PAGES
 from billing.ingress import worker
-from billing.models import BillingCustomer, BillingSubscription, CreditEntry, InboxEvent
+from billing.models import (
+    BillingCustomer,
+    BillingSubscription,
+    CreditEntry,
+    InboxEvent,
+    OperationRecord,
+)
+from billing.operations import bulk
+from billing.operations.base import Actor
+from billing.operations.credits import GrantCredits
 from tests.admin import rows
 from tests.admin.rows import HOSTILE, MODELS
 from tests.operations.shop import Shop, audits, balance
@@ -21,6 +30,7 @@ from tests.sandbox.server import SandboxProcess
 from tests.support.back_office import BackOffice
 
 pytestmark = pytest.mark.browser
+expect.set_options(timeout=20_000)  # milliseconds, for machines with much else to do
 
 PASSWORD = "a-Long-passphrase-1"
 PHONE: ViewportSize = {"width": 390, "height": 844}
@@ -52,6 +62,7 @@ class Desk:
         """As a user of that name and role, through the form."""
         user = User.objects.create_user(role, password=PASSWORD, is_staff=True)
         user.groups.set(Group.objects.filter(name=role))
+        self.page.context.clear_cookies()
         self.open(reverse("admin:login"))
         self.page.get_by_label("Username").fill(role)
         self.page.get_by_label("Password").fill(PASSWORD)
@@ -88,6 +99,12 @@ def pay_a_pack_that_dies(shop: Shop) -> InboxEvent:
     return InboxEvent.objects.get(status=InboxEvent.Status.DEAD)
 
 
+def say_why(page: Page, words: str) -> None:
+    """Answers what every operation asks."""
+    page.get_by_label("Reason", exact=True).select_option("webhook_missed")
+    page.get_by_label("In your own words").fill(words)
+
+
 def test_support_puts_right_a_pack_that_was_paid_but_not_credited(desk: Desk, shop: Shop) -> None:
     """From the log-in to the audit event, and a second replay that grants nothing more."""
     dead = pay_a_pack_that_dies(shop)
@@ -113,7 +130,7 @@ def test_support_puts_right_a_pack_that_was_paid_but_not_credited(desk: Desk, sh
     page.get_by_role("link", name="Replay event", exact=True).click()
     expect(page.get_by_role("row", name="Credits of user u_ada: balance")).to_contain_text("70")
     page.get_by_role("button", name="Apply").click()  # the browser asks for the reason
-    page.get_by_label("Reason").fill("Ada paid, and has no credits")
+    say_why(page, "Ada paid, and has no credits")
     page.get_by_role("button", name="Apply").dblclick()
     expect(page.get_by_text("+50 credits for user u_ada")).to_be_visible()
     assert balance("u_ada") == (70, 0)
@@ -132,12 +149,64 @@ def test_support_puts_right_a_pack_that_was_paid_but_not_credited(desk: Desk, sh
 
     # And once more, with nothing to gain.
     page.get_by_role("link", name="Replay event", exact=True).click()
-    page.get_by_label("Reason").fill("To be sure")
+    say_why(page, "To be sure")
     page.get_by_role("button", name="Apply").click()
     expect(page.get_by_text("Done.")).to_be_visible()
     assert balance("u_ada") == (70, 0)
     assert len(audits("manual.event_replay")) == 2
     assert CreditEntry.objects.filter(user_id="u_ada").count() == 2
+
+
+def test_what_is_large_is_approved_by_another_person(desk: Desk) -> None:
+    """Support asks, cannot approve it, and the engineer does, who then takes it back."""
+    rows.customer()
+    page = desk.page
+    desk.log_in("support")
+    desk.open(page_url(BillingCustomer.objects.get()))
+    page.get_by_role("link", name="Grant credits").click()
+    page.get_by_label("Credits").fill("900")
+    page.get_by_role("button", name="Preview").click()
+    expect(page.get_by_text("another person has to approve it").first).to_be_visible()
+    say_why(page, "A large goodwill")
+    page.get_by_role("button", name="Apply").click()
+    expect(page.get_by_text("Nothing was done yet")).to_be_visible()
+    assert balance("u_ada") == (0, 0)
+    page.get_by_role("link", name="The record").click()
+    page.get_by_role("link", name="Decide").click()
+    expect(page.get_by_text("another person has to approve it").last).to_be_visible()
+    expect(page.get_by_role("button", name="Approve")).to_have_count(0)
+
+    desk.log_in("engineer")
+    expect(page.get_by_text("Waiting for approval")).to_be_visible()
+    desk.open(changelist_url(OperationRecord, status="requested"))
+    page.get_by_role("link", name="Grant credits").click()
+    page.get_by_role("link", name="Decide").click()
+    page.get_by_label("A word on your decision").fill("Called her")
+    page.get_by_role("button", name="Approve and do it").click()
+    expect(page.get_by_text("Approved and done.")).to_be_visible()
+    assert balance("u_ada") == (900, 0)
+
+    page.get_by_role("link", name="Undo", exact=True).click()
+    expect(page.get_by_role("row", name="Balance")).to_contain_text("900")
+    say_why(page, "The wrong Ada")
+    page.get_by_role("button", name="Take it back").click()
+    expect(page.get_by_text("changed by -900")).to_be_visible()
+    assert balance("u_ada") == (0, 0)
+
+
+def test_a_jobs_progress_shows_by_itself(desk: Desk) -> None:
+    """The worker finishes it while somebody looks at the page."""
+    desk.log_in("support")
+    job = bulk.draft(GrantCredits, ["u_1", "u_2"], answers={}, actor=Actor.cli("bob"))
+    bulk.start(
+        job, answers={"amount": 5}, actor=Actor.cli("bob"), reason="All", reason_code="goodwill"
+    )
+    desk.open(page_url(job))
+    expect(desk.page.get_by_text("0 of 2 (0 %)")).to_be_visible()
+    while bulk.work(job.pk, seconds=60):
+        pass
+    expect(desk.page.get_by_text("2 of 2 (100 %)")).to_be_visible(timeout=30_000)
+    expect(desk.page.get_by_text("Granted 5 credits to user u_2.")).to_be_visible()
 
 
 def test_by_keyboard_alone(desk: Desk, shop: Shop) -> None:
@@ -156,12 +225,18 @@ def test_by_keyboard_alone(desk: Desk, shop: Shop) -> None:
 
     page.get_by_role("link", name="Grant credits").focus()
     press("Enter")
-    page.get_by_label("Credits").focus()
+    page.wait_for_url("**/run/grant-credits/**")
+    page.locator("#id_amount").focus()
     page.keyboard.type("5")
+    expect(page.locator("#id_amount")).to_have_value("5")
     press("Enter")
     expect(page.get_by_text("Grant 5 credits to user u_ada.")).to_be_visible()
-    page.get_by_label("Reason").focus()
+    page.get_by_label("Reason", exact=True).focus()
+    page.keyboard.type("Goodwill")
+    expect(page.get_by_label("Reason", exact=True)).to_have_value("goodwill")
+    press("Tab")
     page.keyboard.type("For the trouble")
+    press("Tab")  # to the ticket, and from there
     press("Tab")
     press("Enter")
     expect(page.get_by_text("Done.")).to_be_visible()
@@ -179,7 +254,8 @@ def test_by_keyboard_alone(desk: Desk, shop: Shop) -> None:
     page.get_by_role("button", name="Run").focus()
     press("Enter")
     expect(page.get_by_text("agrees with what we have")).to_be_visible()
-    page.get_by_label("Reason").fill("To be sure")
+    say_why(page, "To be sure")
+    press("Tab")  # to the ticket, and from there
     press("Tab")
     press("Enter")
     expect(page.get_by_text("nothing differed")).to_be_visible()
@@ -193,7 +269,22 @@ def every_page() -> list[str]:
         paths += [changelist_url(model), page_url(rows.all_of(model)[0])]
     paths += [reverse("admin:billing_operation", args=[name]) for name in PAGES]
     paths.append(PAGES["grant-credits"].url({"target": "u_ada", "amount": "5"}))
-    return paths
+    return paths + pages_of_decisions()
+
+
+def pages_of_decisions() -> list[str]:
+    """A request, an undo, and jobs before and while they run."""
+    grant = {"user_id": "u_ada", "amount": 900}
+    asked = rows.record("op_asked", status="requested", parameters=grant, approval="It is a lot.")
+    done = rows.record("op_done", parameters=grant, result={"details": {"amount": 5}})
+    draft = rows.bulk_job("job_draft", status="draft")
+    running = rows.bulk_job("job_running", status="running")
+    return [
+        reverse("admin:billing_approval", args=[asked.pk]),
+        reverse("admin:billing_undo", args=[done.pk]),
+        page_url(draft),
+        page_url(running),
+    ]
 
 
 def hostile_rows() -> None:
