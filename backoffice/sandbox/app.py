@@ -178,7 +178,8 @@ def _endpoint(sandbox: Sandbox, route: Route) -> Callable[[Request], Awaitable[R
 async def _answer(sandbox: Sandbox, route: Route, request: Request, request_id: str) -> Response:
     """The answer, or what a fault makes of it."""
     try:
-        with sandbox.idempotency.answering(idempotency.key_of(request)):
+        key = idempotency.key_of(request)
+        with sandbox.idempotency.answering(key):
             fault = sandbox.faults.for_request(request.method, request.url.path, request_id)
             if fault and fault.delay_seconds:
                 await asyncio.sleep(fault.delay_seconds)
@@ -186,7 +187,10 @@ async def _answer(sandbox: Sandbox, route: Route, request: Request, request_id: 
                 return _in_place_of_an_answer(fault, request_id)
             response = await _own_answer(sandbox, route, request, request_id)
             if fault and fault.replaces_answer:
-                return _in_place_of_an_answer(fault, request_id)
+                answer = _in_place_of_an_answer(fault, request_id)
+                if key and (fault.status or 0) >= 500:
+                    sandbox.idempotency.replace(key, answer.status_code, bytes(answer.body))
+                return answer
             return response
     except ApiError as error:
         return _refusal(sandbox, error, request_id)

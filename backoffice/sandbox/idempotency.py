@@ -93,6 +93,12 @@ class Idempotency:
             (key, kept.request, kept.status, kept.body, kept.request_id, now),
         )
 
+    def replace(self, key: str, status: int, body: bytes) -> None:
+        """Keeps another answer to `key`: an error of Stripe's own that came after the effect."""
+        self.store.db.execute(
+            "UPDATE idempotency SET status = ?, body = ? WHERE key = ?", (status, body, key)
+        )
+
 
 def key_of(request: Request) -> str | None:
     """The idempotency key of a request; only a POST has one."""

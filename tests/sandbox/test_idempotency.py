@@ -108,3 +108,14 @@ def test_only_posts_have_keys_and_they_have_a_length(sandbox: SandboxProcess) ->
         assert "Idempotent-Replayed" not in answer.headers
     assert create(sandbox, "k" * 255, name="A").status_code == 200
     assert create(sandbox, "k" * 256, name="A").status_code == 400
+
+
+def test_an_error_after_the_effect_is_replayed_too(sandbox: SandboxProcess) -> None:
+    sandbox.control("faults", path="/v1/customers", status=500, count=1, after=True)
+    headers = {"Idempotency-Key": "lost"}
+    first = sandbox.post("/v1/customers", {"name": "A"}, headers=headers)
+    again = sandbox.post("/v1/customers", {"name": "A"}, headers=headers)
+    assert first.status_code == again.status_code == 500
+    assert first.content == again.content
+    assert again.headers["Idempotent-Replayed"] == "true"
+    assert len(sandbox.get("/v1/customers").json()["data"]) == 1
