@@ -10,7 +10,7 @@ from django.conf import settings
 
 from billing.database import as_json, cursor, recordset
 from billing.gateway.observation import StripeDict, from_timestamp
-from billing.gateway.shapes import event_customer_id, id_of, is_thin_event
+from billing.gateway.shapes import clean, event_customer_id, id_of, is_thin_event
 from billing.ingress import queue
 from billing.models import InboxEvent
 
@@ -93,13 +93,13 @@ def from_event(event: StripeDict, text: str | None = None) -> IncomingEvent:
     created_at = from_timestamp(created)
     assert created_at is not None  # noqa: S101  (narrows the type)
     return IncomingEvent(
-        stripe_event_id=_storable(event_id),
-        type=_storable(event_type),
-        object_id=_storable(id_of(data_object.get("id")))[:LONGEST_ID],
-        customer_id=_storable(event_customer_id(data_object))[:LONGEST_ID],
-        api_version=_storable(str(event.get("api_version") or "")),
+        stripe_event_id=clean(event_id),
+        type=clean(event_type),
+        object_id=clean(id_of(data_object.get("id")))[:LONGEST_ID],
+        customer_id=clean(event_customer_id(data_object))[:LONGEST_ID],
+        api_version=clean(str(event.get("api_version") or "")),
         livemode=event.get("livemode") is True,
-        account=_storable(str(event.get("account") or "")),
+        account=clean(str(event.get("account") or "")),
         created_at=created_at,
         body=json.dumps(event) if text is None else text,
     )
@@ -171,11 +171,6 @@ def count_rejection(reason: str, detail: str = "") -> None:
             """,
             [reason, detail[:500]],
         )
-
-
-def _storable(text: str) -> str:
-    """PostgreSQL's text has no NUL character and no lone surrogates."""
-    return text.replace("\x00", "\ufffd").encode("utf-8", "replace").decode("utf-8")
 
 
 def _refuse_constant(name: str) -> None:
