@@ -28,6 +28,8 @@ ATTRIBUTE = "billing.attribute_payment"
 MERGE = "billing.merge_customers"
 ADD_NOTE = "billing.add_note_to_customer"
 WITHDRAW_NOTE = "billing.withdraw_note"
+TIE_OUT = "billing.tie_out_balance"
+BILLING_LINK = "billing.create_billing_link"
 
 APPROVE = "billing.approve_operation"
 EXPORT = "billing.export"
@@ -52,6 +54,8 @@ DECLARED = {
     MERGE: "Can merge two customers of one person",
     ADD_NOTE: "Can add a note to a customer",
     WITHDRAW_NOTE: "Can withdraw a note",
+    TIE_OUT: "Can bring a balance and its ledger together",
+    BILLING_LINK: "Can create a link to the customer's own billing page",
     APPROVE: "Can approve what others ask for",
 }
 
@@ -66,6 +70,7 @@ VIEW = tuple(
         "billingsubscription",
         "billinginvoice",
         "billingevent",
+        "billingpayment",
         "bulkjob",
         "creditentry",
         "creditprice",

@@ -15,6 +15,7 @@ from billing.models.operations import (
     ReasonCode,
     StatusOverride,
 )
+from billing.models.payments import BillingPayment
 from billing.models.purchases import InvoicePayment, PaymentReversal, Purchase
 from billing.models.versions import StripeVersion
 
@@ -24,6 +25,7 @@ __all__ = [
     "BillingCustomer",
     "BillingEvent",
     "BillingInvoice",
+    "BillingPayment",
     "BillingSubscription",
     "BulkItem",
     "BulkJob",

@@ -5,6 +5,7 @@ objects (billing.projection); nothing else writes them, except raw SQL, which th
 triggers record.
 """
 
+from django.contrib.postgres.indexes import GinIndex, OpClass
 from django.db import models
 from django.db.models.functions import Now, Upper
 
@@ -46,6 +47,9 @@ class BillingCustomer(models.Model):
             models.Index("user_id", name="billing_customers_user"),
             models.Index(Upper("email"), name="billing_customers_email"),
             models.Index("created_at", "id", name="billing_customers_created"),
+            # For any part of an email or a name, in any case (billing.diagnosis.search).
+            GinIndex(OpClass(Upper("email"), "gin_trgm_ops"), name="billing_customers_email_part"),
+            GinIndex(OpClass(Upper("name"), "gin_trgm_ops"), name="billing_customers_name_part"),
         ]
         triggers = audit_raw_sql()
 

@@ -45,6 +45,7 @@ _AUDIT = """
         SELECT 'sql.' || TG_TABLE_NAME || '.{verb}', jsonb_strip_nulls(jsonb_build_object(
             'user_id', coalesce({subject}->>'user_id', ''),
             'subscription', {subject}->>'stripe_subscription_id',
+            'customer', nullif({subject}->>'stripe_customer_id', ''),
             'database_user', session_user,
             'application', current_setting('application_name', true),
             'before', {before}, 'after', {after}))

@@ -5,12 +5,11 @@ A preview is the real thing, rolled back: what a plan shows is what applying it 
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any, NoReturn
 
-from django.db.models import Model, Q, QuerySet
+from django.db.models import Q, QuerySet
 
-from billing.formatting import format_money, format_time
+from billing.diagnosis.differences import INVOICE_FIELDS, SUBSCRIPTION_FIELDS, in_words
 from billing.gateway.observation import Observation
 from billing.gateway.shapes import event_customer_id
 from billing.models import (
@@ -28,19 +27,9 @@ ABSENT = "not here"
 Rows = dict[str, dict[str, str]]
 
 CUSTOMER = ("user_id", "email", "name", "delinquent", "deleted")
-SUBSCRIPTION = (
-    "user_id", "status", "price_id", "quantity", "amount", "currency", "current_period_start",
-    "current_period_end", "cancel_at_period_end", "cancel_at", "canceled_at", "ended_at",
-    "cancellation_reason", "trial_end", "collection_paused", "latest_invoice_id",
-    "stripe_customer_id",
-)  # fmt: skip
-INVOICE = (
-    "user_id", "status", "number", "billing_reason", "currency", "total", "amount_due",
-    "amount_paid", "amount_remaining", "attempt_count", "next_payment_attempt", "due_date",
-    "paid_at", "stripe_customer_id", "stripe_subscription_id",
-)  # fmt: skip
+SUBSCRIPTION = ("user_id", *SUBSCRIPTION_FIELDS)
+INVOICE = ("user_id", *INVOICE_FIELDS)
 PURCHASE = ("user_id", "status", "credits", "amount", "currency")
-MONEY = frozenset({"amount", "total", "amount_due", "amount_paid", "amount_remaining"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +49,9 @@ class Scope:
 def rows(scope: Scope) -> Rows:
     """The rows as they are now, each as its fields in words."""
     return {
-        f"{title} {getattr(row, key)}": {name: in_words(row, name) for name in names}
+        f"{title} {getattr(row, key)}": {
+            name: in_words(name, getattr(row, name), getattr(row, "currency", "")) for name in names
+        }
         for title, query, key, names in _queries(scope)
         for row in query
     }
@@ -184,15 +175,3 @@ def _queries(scope: Scope) -> list[tuple[str, QuerySet[Any], str, tuple[str, ...
         ),
         ("Purchase", Purchase.objects.filter(theirs | Q(source__in=ids)), "source", PURCHASE),
     ]
-
-
-def in_words(row: Model, name: str) -> str:
-    """A column's value as it is shown."""
-    value = getattr(row, name)
-    if value is None or value == "":
-        return "none"
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if name in MONEY:
-        return format_money(value, getattr(row, "currency", ""))
-    return format_time(value) if isinstance(value, datetime) else str(value)

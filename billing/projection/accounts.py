@@ -1,4 +1,4 @@
-"""Stripe's customers, subscriptions and invoices as rows of the billing tables.
+"""Stripe's customers, subscriptions, invoices and charges as rows of the billing tables.
 
 Each mapping is a pure function of one object; each table is written by one statement,
 whatever the number of objects. Who a customer is for us is decided here too.
@@ -106,6 +106,29 @@ INVOICES = Table(
 )
 
 
+PAYMENTS = Table(
+    "billing_payments",
+    "stripe_charge_id",
+    {
+        "stripe_customer_id": "text",
+        "payment_intent_id": "text",
+        "status": "text",
+        "amount": "bigint",
+        "amount_refunded": "bigint",
+        "currency": "text",
+        "disputed": "bool",
+        "failure_code": "text",
+        "decline_reason": "text",
+        "failure_message": "text",
+        "brand": "text",
+        "last4": "text",
+        "livemode": "bool",
+        "created_at": "timestamptz",
+    },
+    user_id_from="",
+)
+
+
 def customer_row(customer: StripeDict) -> Row:
     return {
         "stripe_customer_id": customer["id"],
@@ -175,6 +198,29 @@ def invoice_row(invoice: StripeDict) -> Row:
     }
 
 
+def payment_row(charge: StripeDict) -> Row:
+    """A charge. What kind of method it was says where its brand and last digits stand."""
+    method = charge.get("payment_method_details")
+    kind = text(dig(method, "type"))
+    return {
+        "stripe_charge_id": charge["id"],
+        "stripe_customer_id": id_of(charge.get("customer")),
+        "payment_intent_id": id_of(charge.get("payment_intent")),
+        "status": text(charge.get("status")),
+        "amount": charge.get("amount") or 0,
+        "amount_refunded": charge.get("amount_refunded") or 0,
+        "currency": text(charge.get("currency")),
+        "disputed": charge.get("disputed") is True,
+        "failure_code": text(charge.get("failure_code")),
+        "decline_reason": text(dig(charge, "outcome", "reason")),
+        "failure_message": text(charge.get("failure_message")),
+        "brand": text(dig(method, kind, "brand")) or kind,
+        "last4": text(dig(method, kind, "last4")),
+        "livemode": charge.get("livemode") is True,
+        "created_at": moment(charge.get("created")),
+    }
+
+
 @dataclass(slots=True)
 class Projected:
     """Customers whose user became known, and Stripe ids of rows that were made or changed."""
@@ -202,6 +248,7 @@ def project(written: Iterable[Observation]) -> Projected:
     )
     changed |= _upsert(SUBSCRIPTIONS, _rows(subscription_row, by_kind.get("subscription", [])))
     changed |= _upsert(INVOICES, _rows(invoice_row, by_kind.get("invoice", [])))
+    changed |= _upsert(PAYMENTS, _rows(payment_row, by_kind.get("charge", [])))
     return Projected(newly_known, changed | newly_known)
 
 

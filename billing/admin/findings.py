@@ -1,0 +1,74 @@
+"""Findings as the admin shows them: in words, with links, and the fix as a button."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from django.http import QueryDict
+
+from billing.admin.cells import open_url
+from billing.admin.forms import User
+from billing.admin.operations import ALL, OperationPage
+from billing.diagnosis.findings import Evidence, Finding, Fix, Severity
+from billing.diagnosis.kinds import Kind
+
+TONES = {
+    Severity.ACCESS: "danger",
+    Severity.MONEY: "danger",
+    Severity.WARNING: "warning",
+    Severity.INFO: "info",
+}
+AT_STAKE = {
+    Severity.ACCESS: "Access at stake",
+    Severity.MONEY: "Money at stake",
+    Severity.WARNING: "Worth a look",
+    Severity.INFO: "Explanation",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class ShownFinding:
+    """A finding with the address of its fix; `fix_url` is '' for those who may not run it."""
+
+    finding: Finding
+    title: str
+    tone: str
+    at_stake: str
+    evidence: list[tuple[Evidence, str]]  # each with the address of what it names, or ''
+    fix_title: str = ""
+    fix_icon: str = ""
+    fix_url: str = ""
+
+
+def shown(finding: Finding, user: User, back: str) -> ShownFinding:
+    """The finding for a page at `back`, to which its fix leads back."""
+    page = page_of(finding.fix) if finding.fix else None
+    permitted = page is not None and page.is_permitted(user)
+    return ShownFinding(
+        finding,
+        str(Kind(finding.kind).label),
+        TONES[finding.severity],
+        AT_STAKE[finding.severity],
+        [(item, open_url(id=item.id) if item.id else "") for item in finding.evidence],
+        page.title if page else "",
+        page.icon if page else "",
+        fix_url(page, finding.fix, back) if page and permitted and finding.fix else "",
+    )
+
+
+def page_of(fix: Fix) -> OperationPage:
+    """The page on which the admin runs this operation."""
+    return next(page for page in ALL if page.operation.name == fix.operation)
+
+
+def fix_url(page: OperationPage, fix: Fix, back: str) -> str:
+    """The operation's page with everything filled in: it opens with the plan."""
+    query = QueryDict(mutable=True)
+    for name, value in fix.params.items():
+        field = "target" if name == page.operation.target else name
+        query.setlist(field, as_texts(value))
+    query["back"] = back
+    return f"{page.url()}?{query.urlencode()}"
+
+
+def as_texts(value: Any) -> list[str]:
+    return [str(item) for item in value] if isinstance(value, list | tuple) else [str(value)]

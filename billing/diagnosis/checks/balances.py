@@ -1,0 +1,5 @@
+"""Findings about balances."""
+
+from billing.diagnosis.findings import Check
+
+CHECKS: tuple[Check, ...] = ()

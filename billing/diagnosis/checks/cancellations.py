@@ -1,0 +1,5 @@
+"""Findings about cancellations."""
+
+from billing.diagnosis.findings import Check
+
+CHECKS: tuple[Check, ...] = ()

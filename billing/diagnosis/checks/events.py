@@ -1,0 +1,5 @@
+"""Findings about events."""
+
+from billing.diagnosis.findings import Check
+
+CHECKS: tuple[Check, ...] = ()

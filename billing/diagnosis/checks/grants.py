@@ -1,0 +1,5 @@
+"""Findings about grants."""
+
+from billing.diagnosis.findings import Check
+
+CHECKS: tuple[Check, ...] = ()

@@ -1,0 +1,5 @@
+"""Findings about people."""
+
+from billing.diagnosis.findings import Check
+
+CHECKS: tuple[Check, ...] = ()

@@ -1,0 +1,5 @@
+"""Findings about purchases."""
+
+from billing.diagnosis.findings import Check
+
+CHECKS: tuple[Check, ...] = ()

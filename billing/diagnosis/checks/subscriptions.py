@@ -1,0 +1,5 @@
+"""Findings about subscriptions."""
+
+from billing.diagnosis.findings import Check
+
+CHECKS: tuple[Check, ...] = ()

@@ -1,0 +1,192 @@
+"""What is known here of a person: the rows that checks, pages and scripts read.
+
+Read once, with a constant number of statements, newest first and bounded. Checks are pure
+functions of it, so that one customer's page and a reconciliation of all run the same ones.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import TypeVar
+
+from django.db.models import Model, Q, Sum
+from django.db.models.fields.json import KT
+from django.utils import timezone
+
+from billing.diagnosis.at_stripe import AtStripe
+from billing.models import (
+    BillingCustomer,
+    BillingEvent,
+    BillingInvoice,
+    BillingPayment,
+    BillingSubscription,
+    CreditEntry,
+    CreditPrice,
+    InboxEvent,
+    InvoicePayment,
+    LeadClaim,
+    LeadCredits,
+    OperationRecord,
+    PaymentReversal,
+    Purchase,
+    StatusOverride,
+)
+
+Row = TypeVar("Row", bound=Model)
+
+MOST = 200  # rows of one table that a person's facts hold, the newest
+SQL_SINCE = timedelta(days=30)  # how far back changes by raw SQL are shown
+UNDONE = (InboxEvent.Status.PENDING, InboxEvent.Status.FAILED, InboxEvent.Status.DEAD)
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """Whom facts are about: a user of ours with all their Stripe customers, or one of them alone.
+
+    `user_id` is None for a customer of whom nobody knows the user; `customer_ids` is empty for
+    a user without a customer.
+    """
+
+    user_id: str | None
+    customer_ids: tuple[str, ...]
+
+    @classmethod
+    def of_customer(cls, customer: BillingCustomer) -> "Person":
+        """The customer, with the others of the same user."""
+        if customer.user_id is None:
+            return cls(None, (customer.stripe_customer_id,))
+        return cls.of_user(customer.user_id)
+
+    @classmethod
+    def of_user(cls, user_id: str) -> "Person":
+        ids = BillingCustomer.objects.filter(user_id=user_id).order_by("created_at", "id")
+        return cls(user_id, tuple(ids.values_list("stripe_customer_id", flat=True)[:MOST]))
+
+
+@dataclass(slots=True)
+class Facts:
+    """One person's rows, the newest first, and what Stripe said where it was asked (`stripe`).
+
+    `entries` are the ledger's but for claims; `ledger` is (sum of deltas, sum of owed deltas)
+    over all of it. `claims` are the failed ones. `undelivered` are the inbox's events that are
+    neither processed nor in need of nothing; `about` all of the inbox's events about one object,
+    the newest first. `worth` is the credits of each price that is mapped. `operations` are
+    applied ones on the person or on anything of theirs.
+    """
+
+    person: Person
+    now: datetime
+    customers: list[BillingCustomer] = field(default_factory=list)
+    subscriptions: list[BillingSubscription] = field(default_factory=list)
+    invoices: list[BillingInvoice] = field(default_factory=list)
+    payments: list[BillingPayment] = field(default_factory=list)
+    invoice_of: dict[str, str] = field(default_factory=dict)  # payment intent -> invoice
+    purchases: list[Purchase] = field(default_factory=list)
+    reversals: list[PaymentReversal] = field(default_factory=list)
+    entries: list[CreditEntry] = field(default_factory=list)
+    credits: LeadCredits | None = None
+    ledger: tuple[int, int] = (0, 0)
+    claims: list[LeadClaim] = field(default_factory=list)
+    refunded_claims: set[str] = field(default_factory=set)  # sources `claim:<id>` in the ledger
+    undelivered: list[InboxEvent] = field(default_factory=list)
+    about: dict[str, list[InboxEvent]] = field(default_factory=dict)
+    overrides: list[StatusOverride] = field(default_factory=list)
+    sql_events: list[BillingEvent] = field(default_factory=list)
+    operations: list[OperationRecord] = field(default_factory=list)
+    worth: dict[str, int] = field(default_factory=dict)
+    stripe: AtStripe | None = None
+
+    @property
+    def user_id(self) -> str | None:
+        return self.person.user_id
+
+    @property
+    def object_ids(self) -> set[str]:
+        """Stripe ids of everything of the person's that has a row here."""
+        return {
+            *self.person.customer_ids,
+            *(row.stripe_subscription_id for row in self.subscriptions),
+            *(row.stripe_invoice_id for row in self.invoices),
+            *(row.source for row in self.purchases),
+        }
+
+
+def gather(person: Person, *, now: datetime | None = None) -> Facts:
+    """Everything known here of one person, in a constant number of statements."""
+    facts = Facts(person, now or timezone.now())
+    ids, user = list(person.customer_ids), person.user_id
+    theirs = Q(stripe_customer_id__in=ids)
+    owned = theirs | Q(user_id=user) if user is not None else theirs
+    facts.customers = list(BillingCustomer.objects.filter(theirs))
+    facts.subscriptions = list(BillingSubscription.objects.filter(owned)[:MOST])
+    facts.invoices = list(BillingInvoice.objects.filter(owned)[:MOST])
+    facts.purchases = list(Purchase.objects.filter(owned)[:MOST])
+    _add_payments(facts)
+    if user is not None:
+        _add_credits(facts, user)
+    _add_events(facts)
+    _add_changes_by_hand(facts)
+    facts.worth = dict(CreditPrice.objects.values_list("price_id", "credits"))
+    return facts
+
+
+def _add_payments(facts: Facts) -> None:
+    intents = {p.payment_intent_id for p in facts.purchases if p.payment_intent_id}
+    paid_with = Q(stripe_customer_id__in=facts.person.customer_ids)
+    facts.payments = list(
+        BillingPayment.objects.filter(paid_with | Q(payment_intent_id__in=intents))[:MOST]
+    )
+    intents |= {p.payment_intent_id for p in facts.payments if p.payment_intent_id}
+    pairs = InvoicePayment.objects.filter(payment_intent_id__in=intents)
+    facts.invoice_of = dict(pairs.values_list("payment_intent_id", "stripe_invoice_id"))
+    facts.reversals = list(PaymentReversal.objects.filter(payment_intent_id__in=intents)[:MOST])
+
+
+def _add_credits(facts: Facts, user: str) -> None:
+    facts.credits = LeadCredits.objects.filter(user_id=user).first()
+    entries = CreditEntry.objects.filter(user_id=user)
+    facts.entries = list(entries.exclude(kind=CreditEntry.Kind.CLAIM)[:MOST])
+    sums = entries.aggregate(delta=Sum("delta"), owed=Sum("owed_delta"))
+    facts.ledger = (sums["delta"] or 0, sums["owed"] or 0)
+    failed = LeadClaim.objects.filter(user_id=user, status=LeadClaim.Status.FAILED)
+    facts.claims = list(failed[:MOST])
+    sources = [f"claim:{claim.pk}" for claim in facts.claims]
+    given_back = CreditEntry.objects.filter(source__in=sources)
+    facts.refunded_claims = {str(s) for s in given_back.values_list("source", flat=True)}
+
+
+def _add_events(facts: Facts) -> None:
+    waiting = (*UNDONE, InboxEvent.Status.SET_ASIDE)
+    ids = facts.person.customer_ids
+    events = InboxEvent.objects.defer("body")
+    mine = Q(customer_id__in=ids) | Q(object_id__in=facts.object_ids)
+    facts.undelivered = list(events.filter(mine, status__in=waiting)[:MOST])
+
+
+def _add_changes_by_hand(facts: Facts) -> None:
+    subscriptions = [row.stripe_subscription_id for row in facts.subscriptions]
+    in_force = StatusOverride.objects.filter(ended_at=None)
+    facts.overrides = list(in_force.filter(stripe_subscription_id__in=subscriptions))
+    named = BillingEvent.objects.alias(
+        user=KT("payload__user_id"),
+        customer=KT("payload__customer"),
+        of=KT("payload__subscription"),
+    )
+    whose = Q(customer__in=facts.person.customer_ids) | Q(of__in=subscriptions)
+    if facts.user_id:
+        whose |= Q(user=facts.user_id)
+    recent = named.filter(whose, created_at__gte=facts.now - SQL_SINCE)
+    facts.sql_events = list(recent.filter(type__startswith="sql.")[:MOST])
+    subjects = facts.object_ids | ({facts.user_id} if facts.user_id else set())
+    applied = OperationRecord.objects.filter(status=OperationRecord.Status.APPLIED)
+    facts.operations = list(applied.filter(subject__in=subjects)[:MOST])
+
+
+def read_about(facts: Facts, object_ids: Iterable[str]) -> None:
+    """Adds the inbox's events about these objects, the newest first (`about`)."""
+    for event in (
+        InboxEvent.objects.defer("body")
+        .filter(object_id__in=list(object_ids))
+        .order_by("-stripe_created_at", "-id")[:MOST]
+    ):
+        facts.about.setdefault(event.object_id, []).append(event)

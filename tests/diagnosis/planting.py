@@ -1,0 +1,47 @@
+"""For the tests of the checks: examining a person, and what a finding's fix does about it."""
+
+from billing.diagnosis.examination import examine
+from billing.diagnosis.facts import Person
+from billing.diagnosis.findings import Finding, Report
+from billing.models import BillingCustomer
+from billing.operations.base import Actor, Operation, Result
+from billing.operations.registry import named
+
+
+def person_of(customer_id: str) -> Person:
+    """The person whom a Stripe customer stands for; the customer alone, if there is no row."""
+    row = BillingCustomer.objects.filter(stripe_customer_id=customer_id).first()
+    return Person.of_customer(row) if row else Person(None, (customer_id,))
+
+
+def report_on(who: str, *, ask_stripe: bool = True) -> Report:
+    """The report on a customer (`cus_`) or on a user of ours."""
+    person = person_of(who) if who.startswith("cus_") else Person.of_user(who)
+    return examine(person, ask_stripe=ask_stripe)[1]
+
+
+def kinds(who: str, *, ask_stripe: bool = True) -> list[str]:
+    """The kinds of everything that is found about somebody, the gravest first."""
+    return [finding.kind for finding in report_on(who, ask_stripe=ask_stripe).findings]
+
+
+def found(who: str, kind: str, *, ask_stripe: bool = True) -> Finding:
+    """The one finding of a kind. Fails where there is none, or more than one."""
+    report = report_on(who, ask_stripe=ask_stripe)
+    assert not report.silence, report.silence
+    matching = [finding for finding in report.findings if finding.kind == kind]
+    assert len(matching) == 1, [f"{f.kind}: {f.verdict}" for f in report.findings]
+    return matching[0]
+
+
+def fix(finding: Finding) -> Result:
+    """Runs the operation that a finding recommends, exactly as it fills it in."""
+    assert finding.fix is not None, f"{finding.kind} has no fix: {finding.verdict}"
+    return operation_of(finding).apply()
+
+
+def operation_of(finding: Finding) -> Operation:
+    assert finding.fix is not None
+    return named(finding.fix.operation)(
+        **finding.fix.params, actor=Actor.cli("sue"), reason="The back office recommends it"
+    )
