@@ -28,10 +28,15 @@ COLUMNS = {
         " currency, total, amount_due, amount_paid, amount_remaining, attempt_count,"
         " next_payment_attempt, due_date, period_start, period_end, paid_at"
     ),
+    "billing_payments": (
+        "stripe_customer_id, payment_intent_id, status, amount, amount_refunded, currency,"
+        " disputed, failure_code, failure_message, brand, last4, created_at"
+    ),
 }
 KEYS = {
     "billing_subscriptions": "stripe_subscription_id",
     "billing_invoices": "stripe_invoice_id",
+    "billing_payments": "stripe_charge_id",
 }
 
 
@@ -121,6 +126,7 @@ class Stripe:
                 for made in self.all("subscriptions", status="all")
             },
             "billing_invoices": {made["id"]: self.invoice(made) for made in invoices},
+            "billing_payments": {made["id"]: self.payment(made) for made in self.all("charges")},
             "lead_credits": {user: credits_ for user, credits_ in balances.items() if credits_},
             "credit_entries": {
                 source: credits_ for grant in grants for source, credits_ in grant.by_source.items()
@@ -161,6 +167,21 @@ class Stripe:
             **{name: made[name] for name in plain},
             **{name: moment(made[name]) for name in times},
             "paid_at": moment(made["status_transitions"]["paid_at"]),
+        }
+
+    def payment(self, made: Any) -> dict[str, Any]:
+        plain = ("status", "amount", "amount_refunded", "currency", "disputed")
+        kind = made["payment_method_details"]["type"]
+        method = made["payment_method_details"][kind]
+        return {
+            "stripe_customer_id": made["customer"] or "",
+            "payment_intent_id": made["payment_intent"],
+            **{name: made[name] for name in plain},
+            "failure_code": made["failure_code"] or "",
+            "failure_message": made["failure_message"] or "",
+            "brand": method.get("brand", kind),
+            "last4": method["last4"],
+            "created_at": moment(made["created"]),
         }
 
     def grants(self, invoices: list[Any]) -> list[Grant]:
