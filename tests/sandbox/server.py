@@ -1,14 +1,16 @@
 """A running sandbox for tests: its own process, driven over loopback."""
 
+import multiprocessing
 import os
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
+from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +20,15 @@ import stripe
 API_KEY = "sk_test_" + "sandbox0" * 4
 ROOT = Path(__file__).resolve().parents[2]
 
+FORKS = multiprocessing.get_context("forkserver")
+FORKS.set_forkserver_preload(["backoffice.sandbox.__main__", "tests.sandbox.server"])
+
 
 @dataclass
 class SandboxProcess:
     """A sandbox that listens on `url`; `data` is its file."""
 
-    process: subprocess.Popen[str]
+    process: BaseProcess
     url: str
     data: Path
     http: httpx.Client = field(
@@ -85,44 +90,43 @@ class SandboxProcess:
         return self._end(signal.SIGKILL)
 
     def _end(self, by: signal.Signals) -> int:
-        if self.process.poll() is None:
-            self.process.send_signal(by)
-        code = self.process.wait(timeout=20)
+        if self.process.is_alive() and self.process.pid:
+            os.kill(self.process.pid, by)
+        self.process.join(timeout=20)
         self.http.close()
-        if self.process.stdout:
-            self.process.stdout.close()
-        return code
+        if self.process.exitcode is None:
+            raise AssertionError(f"the sandbox did not end within 20 s of {by.name}")
+        return self.process.exitcode
+
+
+def serve(argv: list[str], said: Connection) -> None:
+    """The sandbox's own program, in a child process; what it prints goes to `said`."""
+    from backoffice.sandbox.__main__ import main
+
+    os.dup2(said.fileno(), sys.stdout.fileno())
+    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
+    sys.exit(main(argv))
 
 
 def start_sandbox(
     data: Path, *, customers: int = 0, seed: int = 1, extra_args: Sequence[str] = ()
 ) -> SandboxProcess:
-    """Starts a sandbox on a free port and waits until it listens."""
-    command = [
-        sys.executable,
-        "-m",
-        "backoffice.sandbox",
-        "--port",
-        "0",
-        "--data",
-        str(data),
-        "--customers",
-        str(customers),
-        "--seed",
-        str(seed),
-        *extra_args,
-    ]
-    process = subprocess.Popen(
-        command,
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        text=True,
-        env=os.environ | {"PYTHONUNBUFFERED": "1"},
-    )
-    line = process.stdout.readline() if process.stdout else ""
+    """Starts a sandbox on a free port and waits until it listens.
+
+    It is forked off a process that has imported it already: there are hundreds of them in a
+    run of the tests.
+    """
+    argv = ["--port", "0", "--data", str(data), "--customers", str(customers), "--seed", str(seed)]
+    heard, said = FORKS.Pipe(duplex=False)
+    process = FORKS.Process(target=serve, args=([*argv, *extra_args], said))
+    process.start()
+    said.close()
+    with os.fdopen(os.dup(heard.fileno())) as output:
+        line = output.readline()
+    heard.close()
     if not line.startswith("listening on "):
         process.kill()
-        process.wait()
+        process.join()
         raise AssertionError(f"the sandbox did not start: {line!r}")
     return SandboxProcess(process, line.removeprefix("listening on ").strip(), data)
 
