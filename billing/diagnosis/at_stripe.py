@@ -88,7 +88,13 @@ TYPES: Mapping[str, tuple[str, ...]] = {
         "checkout.session.async_payment_succeeded",
         "checkout.session.async_payment_failed",
     ),
-    "charge": ("charge.refunded", "charge.dispute.funds_withdrawn", "charge.updated"),
+    "charge": (
+        "refund.created",
+        "refund.updated",
+        "charge.refunded",
+        "charge.dispute.created",
+        "charge.dispute.funds_withdrawn",
+    ),
     "customer": ("customer.deleted", "customer.updated"),
 }
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from django.db.models import Model
 
+from billing.diagnosis.findings import Evidence
 from billing.formatting import format_money, format_time
 from billing.gateway.observation import StripeDict
 from billing.models import BillingInvoice, BillingSubscription
@@ -33,6 +34,10 @@ class Difference:
     field: str
     stripe: str
     ours: str
+
+    def as_evidence(self) -> Evidence:
+        label = self.field.removesuffix("_id").replace("_", " ").capitalize()
+        return Evidence(label, f"{self.stripe} at Stripe, {self.ours} here")
 
 
 def of_subscription(row: BillingSubscription, data: StripeDict) -> list[Difference]:

@@ -7,10 +7,10 @@ functions of it, so that one customer's page and a reconciliation of all run the
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import TypeVar
 
-from django.db.models import Model, Q, Sum
+from django.db.models import Exists, OuterRef, Q, QuerySet, Sum, TextField, Value
 from django.db.models.fields.json import KT
+from django.db.models.functions import Cast, Concat, Upper
 from django.utils import timezone
 
 from billing.diagnosis.at_stripe import AtStripe
@@ -31,11 +31,12 @@ from billing.models import (
     Purchase,
     StatusOverride,
 )
-
-Row = TypeVar("Row", bound=Model)
+from billing.projection.settlement import grant_sources, reversal_sources
 
 MOST = 200  # rows of one table that a person's facts hold, the newest
 SQL_SINCE = timedelta(days=30)  # how far back changes by raw SQL are shown
+AT_ABOUT = timedelta(minutes=5)  # how far from a claim its debit is looked for
+DEBITS = (CreditEntry.Kind.CLAIM, CreditEntry.Kind.SQL)
 UNDONE = (InboxEvent.Status.PENDING, InboxEvent.Status.FAILED, InboxEvent.Status.DEAD)
 
 
@@ -67,11 +68,14 @@ class Person:
 class Facts:
     """One person's rows, the newest first, and what Stripe said where it was asked (`stripe`).
 
-    `entries` are the ledger's but for claims; `ledger` is (sum of deltas, sum of owed deltas)
-    over all of it. `claims` are the failed ones. `undelivered` are the inbox's events that are
-    neither processed nor in need of nothing; `about` all of the inbox's events about one object,
-    the newest first. `worth` is the credits of each price that is mapped. `operations` are
-    applied ones on the person or on anything of theirs.
+    `entries` are the ledger's but for debits of claims, `sourced` those of the purchases and
+    reversals by their sources, and `ledger` is (sum of deltas, sum of owed deltas) over all of it.
+    `stray_debits` are recent debits by raw SQL that no claim explains. `failed_claims` are the
+    newest, `debited_claims` those whose credits were taken and not given back. `undelivered` are
+    the inbox's events that are neither processed nor in need of nothing; `about` all of the
+    inbox's events about one object, the newest first. `worth` is the credits of
+    each price that is mapped. `operations` are applied ones on the person or on anything of theirs. `hinted_user` is the one other user with
+    the same email, for a person of whom nobody knows the user: a hint for people, no key.
     """
 
     person: Person
@@ -84,16 +88,19 @@ class Facts:
     purchases: list[Purchase] = field(default_factory=list)
     reversals: list[PaymentReversal] = field(default_factory=list)
     entries: list[CreditEntry] = field(default_factory=list)
+    sourced: dict[str, CreditEntry] = field(default_factory=dict)
+    stray_debits: list[CreditEntry] = field(default_factory=list)
     credits: LeadCredits | None = None
     ledger: tuple[int, int] = (0, 0)
-    claims: list[LeadClaim] = field(default_factory=list)
-    refunded_claims: set[str] = field(default_factory=set)  # sources `claim:<id>` in the ledger
+    failed_claims: list[LeadClaim] = field(default_factory=list)
+    debited_claims: list[LeadClaim] = field(default_factory=list)
     undelivered: list[InboxEvent] = field(default_factory=list)
     about: dict[str, list[InboxEvent]] = field(default_factory=dict)
     overrides: list[StatusOverride] = field(default_factory=list)
     sql_events: list[BillingEvent] = field(default_factory=list)
     operations: list[OperationRecord] = field(default_factory=list)
     worth: dict[str, int] = field(default_factory=dict)
+    hinted_user: str = ""
     stripe: AtStripe | None = None
 
     @property
@@ -126,8 +133,18 @@ def gather(person: Person, *, now: datetime | None = None) -> Facts:
         _add_credits(facts, user)
     _add_events(facts)
     _add_changes_by_hand(facts)
+    if user is None:
+        facts.hinted_user = _user_with_same_email(facts)
     facts.worth = dict(CreditPrice.objects.values_list("price_id", "credits"))
     return facts
+
+
+def _user_with_same_email(facts: Facts) -> str:
+    typed = [row.email for row in facts.customers] + [row.email for row in facts.purchases]
+    emails = {email.upper() for email in typed if email}
+    others = BillingCustomer.objects.alias(upper=Upper("email")).filter(upper__in=emails)
+    users = set(others.exclude(user_id=None).values_list("user_id", flat=True)[:MOST])
+    return str(users.pop()) if len(users) == 1 else ""
 
 
 def _add_payments(facts: Facts) -> None:
@@ -145,14 +162,34 @@ def _add_payments(facts: Facts) -> None:
 def _add_credits(facts: Facts, user: str) -> None:
     facts.credits = LeadCredits.objects.filter(user_id=user).first()
     entries = CreditEntry.objects.filter(user_id=user)
-    facts.entries = list(entries.exclude(kind=CreditEntry.Kind.CLAIM)[:MOST])
+    debits = Q(kind=CreditEntry.Kind.CLAIM) | Q(kind=CreditEntry.Kind.SQL, delta__lt=0)
+    facts.entries = list(entries.exclude(debits)[:MOST])
     sums = entries.aggregate(delta=Sum("delta"), owed=Sum("owed_delta"))
     facts.ledger = (sums["delta"] or 0, sums["owed"] or 0)
+    sources = {source for bought in facts.purchases for source in grant_sources(bought)}
+    sources |= {source for made in facts.reversals for source in reversal_sources(made)}
+    keyed = CreditEntry.objects.filter(source__in=sources)
+    facts.sourced = {str(entry.source): entry for entry in keyed}
+    at_about = (OuterRef("created_at") - AT_ABOUT, OuterRef("created_at") + AT_ABOUT)
+    claimed = LeadClaim.objects.filter(
+        user_id=user, credits_spent=-1 * OuterRef("delta"), claimed_at__range=at_about
+    )
+    by_sql = entries.filter(kind=CreditEntry.Kind.SQL, delta__lt=0)
+    recent = by_sql.filter(created_at__gte=facts.now - SQL_SINCE)
+    facts.stray_debits = list(recent.filter(~Exists(claimed))[:MOST])
     failed = LeadClaim.objects.filter(user_id=user, status=LeadClaim.Status.FAILED)
-    facts.claims = list(failed[:MOST])
-    sources = [f"claim:{claim.pk}" for claim in facts.claims]
-    given_back = CreditEntry.objects.filter(source__in=sources)
-    facts.refunded_claims = {str(s) for s in given_back.values_list("source", flat=True)}
+    facts.failed_claims = list(failed[:1])
+    facts.debited_claims = list(failed.filter(_was_debited(entries), credits_spent__gt=0)[:MOST])
+
+
+def _was_debited(entries: QuerySet[CreditEntry]) -> Q:
+    """Whether a claim's credits were taken, within minutes of it, and not given back."""
+    span = (OuterRef("claimed_at") - AT_ABOUT, OuterRef("claimed_at") + AT_ABOUT)
+    about = entries.filter(created_at__range=span)
+    taken = about.filter(kind__in=DEBITS, delta=-1 * OuterRef("credits_spent"))
+    back = about.filter(source=None, delta=OuterRef("credits_spent"), delta__gt=0)
+    by_operation = entries.filter(source=Concat(Value("claim:"), Cast(OuterRef("pk"), TextField())))
+    return Q(Exists(taken)) & ~Q(Exists(back)) & ~Q(Exists(by_operation))
 
 
 def _add_events(facts: Facts) -> None:

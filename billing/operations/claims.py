@@ -1,8 +1,8 @@
 """The credits of a lead claim that failed: given back, once for each claim."""
 
-from datetime import timedelta
 from typing import Any
 
+from billing.diagnosis.facts import AT_ABOUT, DEBITS
 from billing.formatting import format_time
 from billing.models import CreditEntry, LeadClaim, OperationRecord
 from billing.operations import inputs
@@ -14,8 +14,6 @@ from billing.projection.ledger import Entry, Posted
 
 PREFIX = "claim:"  # of a claim's number, where other ids stand beside it
 MOST_CLAIMS = 2**63 - 1  # what the number of a claim can be
-AT_ABOUT = timedelta(minutes=5)  # how far from a claim its debit is looked for
-DEBITS = (CreditEntry.Kind.CLAIM, CreditEntry.Kind.SQL)
 
 
 class RefundClaim(CreditAdjustment):

@@ -167,10 +167,15 @@ def grant_sources(purchase: Bought | Purchase) -> list[str]:
     return [whole, *(f"{whole}:{line['id']}" for line in purchase.lines), undo_source(purchase)]
 
 
+def reversal_sources(reversal: PaymentReversal) -> tuple[str, str]:
+    """The sources under which a refund or dispute takes credits, and gives them back."""
+    return _taken(reversal), _given_back(reversal)
+
+
 def taken_back(purchase: Purchase) -> int:
     """Credits that refunds and disputes of this purchase have taken back by now."""
     reversals = _reversals_of([purchase]).get(purchase.source, [])
-    sources = [source for r in reversals for source in (_taken(r), _given_back(r))]
+    sources = [source for r in reversals for source in reversal_sources(r)]
     return -sum(ledger.nominal_by_source(sources).values())
 
 

@@ -1,5 +1,119 @@
-"""Findings about invoices."""
+"""Invoices: unpaid ones, and those that are not here as Stripe has them."""
 
-from billing.diagnosis.findings import Check
+from collections.abc import Iterator
 
-CHECKS: tuple[Check, ...] = ()
+from billing.diagnosis import differences
+from billing.diagnosis.causes import open_cause
+from billing.diagnosis.checks.subscriptions import decline, failed_payment, retry
+from billing.diagnosis.facts import Facts
+from billing.diagnosis.findings import Check, Evidence, Finding, Fix, Severity
+from billing.diagnosis.kinds import Kind
+from billing.formatting import format_money, format_time
+from billing.gateway.observation import StripeDict
+from billing.models import BillingInvoice
+
+OWING = ("past_due", "unpaid")
+
+
+def unpaid(facts: Facts) -> Iterator[Finding]:
+    """Open invoices that failed or are late, but for the one that a past-due finding names."""
+    told = {
+        next(
+            (
+                invoice.stripe_invoice_id
+                for invoice in facts.invoices
+                if invoice.stripe_subscription_id == row.stripe_subscription_id
+            ),
+            "",
+        )
+        for row in facts.subscriptions
+        if row.status in OWING
+    }
+    for invoice in facts.invoices:
+        late = invoice.due_date is not None and invoice.due_date < facts.now
+        failed = invoice.status == "open" and (invoice.attempt_count > 0 or late)
+        if invoice.stripe_invoice_id in told or not (failed or invoice.status == "uncollectible"):
+            continue
+        yield _unpaid(facts, invoice, late=late)
+
+
+def _unpaid(facts: Facts, invoice: BillingInvoice, *, late: bool) -> Finding:
+    payment = failed_payment(facts, invoice)
+    by_hand = invoice.due_date is not None  # Stripe gives one to invoices that are sent only
+    due = format_money(invoice.amount_remaining, invoice.currency)
+    why = f": {decline(payment)}" if payment else ""
+    when = f", due since {format_time(invoice.due_date)}" if late and invoice.due_date else ""
+    return Finding(
+        Kind.INVOICE_UNPAID,
+        Severity.MONEY,
+        invoice.stripe_invoice_id,
+        f"Invoice {invoice.number or invoice.stripe_invoice_id} over {due} is {invoice.status}"
+        f"{when}, after {invoice.attempt_count} attempts{why}.",
+        (
+            Evidence("Invoice", f"{due} due", invoice.stripe_invoice_id, invoice.created_at),
+            *(
+                [
+                    Evidence(
+                        "Declined", decline(payment), payment.stripe_charge_id, payment.created_at
+                    )
+                ]
+                if payment
+                else []
+            ),
+        ),
+        Fix("resend_invoice", {"invoice_id": invoice.stripe_invoice_id})
+        if by_hand and not payment
+        else retry(facts, invoice.stripe_customer_id, invoice, payment),
+        for_customer=f"An invoice over {due} is still open. You can pay it from your billing page.",
+        amount=invoice.amount_remaining,
+        currency=invoice.currency,
+    )
+
+
+def differs_from_stripe(facts: Facts) -> Iterator[Finding]:
+    """Invoices of Stripe's that are missing here, or are otherwise."""
+    if facts.stripe is None:
+        return
+    rows = {row.stripe_invoice_id: row for row in facts.invoices}
+    for invoice_id, data in facts.stripe.of("invoice").items():
+        row = rows.get(invoice_id)
+        found = differences.of_invoice(row, data) if row else []
+        if row is None or found:
+            yield _differing(facts, invoice_id, row, data, found)
+
+
+def _differing(
+    facts: Facts,
+    invoice_id: str,
+    row: BillingInvoice | None,
+    data: StripeDict,
+    found: list[differences.Difference],
+) -> Finding:
+    theirs = str(data.get("status"))
+    cause = open_cause(facts, invoice_id)
+    verdict = (
+        f"Stripe has an invoice ({theirs}) that is not here."
+        if row is None
+        else f"The invoice is {theirs} at Stripe and {row.status} here."
+        if row.status != theirs
+        else "Stripe has the invoice otherwise than we do."
+    )
+    return Finding(
+        Kind.INVOICE_DIFFERS,
+        Severity.MONEY if row is None or row.status != theirs else Severity.WARNING,
+        invoice_id,
+        verdict + (f" {cause.type} {cause.in_words}." if cause else ""),
+        (
+            Evidence("Invoice", f"{theirs} at Stripe", invoice_id),
+            *(each.as_evidence() for each in found),
+            *([cause.as_evidence()] if cause else []),
+        ),
+        (cause.fix if cause else None)
+        or Fix("sync_from_stripe", {"kind": "invoice", "id": invoice_id}),
+        frozenset({cause.event_id} if cause else ()),
+        amount=data.get("amount_due"),
+        currency=str(data.get("currency") or ""),
+    )
+
+
+CHECKS: tuple[Check, ...] = (unpaid, differs_from_stripe)
