@@ -10,6 +10,7 @@ from billing.admin.forms import User
 from billing.admin.operations import ALL, OperationPage
 from billing.diagnosis.findings import Evidence, Finding, Fix, Severity
 from billing.diagnosis.kinds import Kind
+from billing.formatting import format_money
 
 TONES = {
     Severity.ACCESS: "danger",
@@ -37,6 +38,14 @@ class ShownFinding:
     fix_title: str = ""
     fix_icon: str = ""
     fix_url: str = ""
+
+    @property
+    def worth(self) -> str:
+        """The amount and the credits at stake, in words; '' where they are not known."""
+        finding = self.finding
+        amount = [] if finding.amount is None else [format_money(finding.amount, finding.currency)]
+        credits = [] if finding.credits is None else [f"{finding.credits:,} credits"]
+        return " and ".join(amount + credits)
 
 
 def shown(finding: Finding, user: User, back: str) -> ShownFinding:
