@@ -13,11 +13,11 @@ from django.utils import timezone
 
 from billing.gateway.client import Gateway, StripeNotFoundError, gateway
 from billing.gateway.observation import StripeDict
-from billing.gateway.shapes import id_of
+from billing.gateway.shapes import id_of, session_user_id
 
 MOST_CUSTOMERS = 3  # of one person that Stripe is asked about, the newest
+MOST_EMAILS = 2  # of one person, under which guests are looked for
 MOST_LOOKS = 3  # requests for events: one an object that differs
-BEFORE, AFTER = 60, 600  # seconds around a change in which its event was made
 
 LISTS: Mapping[str, tuple[str, dict[str, Any]]] = {
     "subscription": ("/v1/subscriptions", {"status": "all"}),
@@ -48,12 +48,15 @@ class AtStripe:
         return self.objects.get(kind, {})
 
 
-def ask(customer_ids: Sequence[str], stripe: Gateway | None = None) -> AtStripe:
+def ask(
+    customer_ids: Sequence[str], *, emails: Sequence[str] = (), user_id: str | None = None
+) -> AtStripe:
     """Everything that Stripe has of these customers, the newest 100 of each kind.
 
-    Raises a GatewayError where Stripe does not answer.
+    Who buys as a guest is no customer: of the sessions with one of the `emails`, those that
+    name the user are theirs too. Raises a GatewayError where Stripe does not answer.
     """
-    stripe = stripe or gateway()
+    stripe = gateway()
     before = stripe.calls
     found = AtStripe(timezone.now(), whole=set(LISTS))
     for customer_id in customer_ids[-MOST_CUSTOMERS:]:
@@ -68,10 +71,26 @@ def ask(customer_ids: Sequence[str], stripe: Gateway | None = None) -> AtStripe:
             found.objects.setdefault(kind, {}).update({str(o["id"]): o for o in page.data})
             if page.has_more:
                 found.whole.discard(kind)
+    if user_id is not None:
+        found.objects.setdefault("checkout.session", {}).update(_as_guest(stripe, emails, user_id))
     if len(customer_ids) > MOST_CUSTOMERS:
         found.whole.clear()
     found.api_calls = stripe.calls - before
     return found
+
+
+def _as_guest(stripe: Gateway, emails: Sequence[str], user_id: str) -> dict[str, StripeDict]:
+    """Sessions without a customer that name this user. The email alone would prove nothing."""
+    path, always = LISTS["checkout.session"]
+    requests = [
+        (path, {**always, "customer_details": {"email": email}}) for email in emails[:MOST_EMAILS]
+    ]
+    return {
+        str(session["id"]): session
+        for page in stripe.at_once(requests)
+        for session in page.data
+        if not session.get("customer") and session_user_id(session) == user_id
+    }
 
 
 TYPES: Mapping[str, tuple[str, ...]] = {
@@ -99,21 +118,21 @@ TYPES: Mapping[str, tuple[str, ...]] = {
 }
 
 
-def look_for_events(found: AtStripe, wanted: Iterable[tuple[str, str]]) -> None:
+def look_for_events(
+    found: AtStripe, wanted: Iterable[tuple[str, str]], since: Mapping[str, datetime]
+) -> None:
     """Adds Stripe's events about some of these objects (kind, id): one request an object.
 
-    Stripe lists events by type and time only, so that they are looked for around the moments
-    at which the object says that it changed. They are kept for 30 days (STRIPE.md, Webhooks).
+    Stripe lists events by type and time only: the newest 100 are read, `since` the last one
+    about the object that arrived here (UTC), or since it was made. They are kept for 30 days
+    (STRIPE.md, Webhooks).
     """
     stripe = gateway()
     before = stripe.calls
     for kind, object_id in list(wanted)[:MOST_LOOKS]:
-        data = found.of(kind).get(object_id, {})
-        params: dict[str, Any] = {"types": list(TYPES[kind])}
-        if times := moments(found, kind, data):
-            params["created"] = {"gte": max(times) - BEFORE, "lte": max(times) + AFTER}
-        elif created := data.get("created"):
-            params["created"] = {"gte": created}
+        made = int(found.of(kind).get(object_id, {}).get("created") or 0)
+        last = int(since[object_id].timestamp()) if object_id in since else 0
+        params = {"types": list(TYPES[kind]), "created": {"gte": max(made, last)}}
         page = stripe.page("/v1/events", params)
         found.events[object_id] = [
             event
@@ -121,24 +140,3 @@ def look_for_events(found: AtStripe, wanted: Iterable[tuple[str, str]]) -> None:
             if object_id in (id_of(o := event["data"]["object"]), id_of(o.get("charge")))
         ]
     found.api_calls += stripe.calls - before
-
-
-def moments(found: AtStripe, kind: str, data: StripeDict) -> list[int]:
-    """When the object changed, as far as it says: Unix seconds."""
-    transitions = data.get("status_transitions") or {}
-    items = (data.get("items") or {}).get("data") or []
-    said: list[Any] = []
-    match kind:
-        case "subscription":
-            said = [data.get("canceled_at"), data.get("ended_at")]
-            said += [item.get("current_period_start") for item in items]
-        case "invoice":
-            said = [transitions.get("paid_at"), transitions.get("voided_at")]
-        case "checkout.session":
-            intent = id_of(data.get("payment_intent"))
-            said = [
-                charge.get("created")
-                for charge in found.of("charge").values()
-                if intent and id_of(charge.get("payment_intent")) == intent
-            ]
-    return [moment for moment in said if isinstance(moment, int)]

@@ -75,6 +75,11 @@ def causes_of(facts: Facts, object_id: str) -> list[Cause]:
     return sorted(found.values(), key=lambda cause: cause.created_at, reverse=True)
 
 
+def open_events(facts: Facts, object_id: str) -> frozenset[str]:
+    """Ids of all events about an object whose effects are missing: one finding speaks for them."""
+    return frozenset(cause.event_id for cause in causes_of(facts, object_id) if cause.is_open)
+
+
 def open_cause(facts: Facts, object_id: str, *types: str) -> Cause | None:
     """The newest event about an object whose effects are missing here; of these types, if any."""
     return next(

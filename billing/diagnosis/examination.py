@@ -17,7 +17,7 @@ def examine(person: Person, *, ask_stripe: bool) -> tuple[Facts, Report]:
     """
     facts = gather(person)
     report = Report()
-    if ask_stripe and person.customer_ids:
+    if ask_stripe and (person.customer_ids or facts.emails):
         try:
             with giving_up_on_silence():
                 consult(facts)
@@ -31,10 +31,12 @@ def examine(person: Person, *, ask_stripe: bool) -> tuple[Facts, Report]:
 
 def consult(facts: Facts) -> None:
     """Adds what Stripe says. Raises a GatewayError; what was read before it stays."""
-    facts.stripe = at_stripe.ask(facts.person.customer_ids)
+    person = facts.person
+    facts.stripe = at_stripe.ask(person.customer_ids, emails=facts.emails, user_id=person.user_id)
     suspects = list(differing(facts))
     read_about(facts, [object_id for _, object_id in suspects])
-    at_stripe.look_for_events(facts.stripe, suspects)
+    last = {object_id: events[0].stripe_created_at for object_id, events in facts.about.items()}
+    at_stripe.look_for_events(facts.stripe, suspects, last)
 
 
 def differing(facts: Facts) -> list[tuple[str, str]]:

@@ -68,14 +68,17 @@ class Person:
 class Facts:
     """One person's rows, the newest first, and what Stripe said where it was asked (`stripe`).
 
-    `entries` are the ledger's but for debits of claims, `sourced` those of the purchases and
-    reversals by their sources, and `ledger` is (sum of deltas, sum of owed deltas) over all of it.
-    `stray_debits` are recent debits by raw SQL that no claim explains. `failed_claims` are the
-    newest, `debited_claims` those whose credits were taken and not given back. `undelivered` are
-    the inbox's events that are neither processed nor in need of nothing; `about` all of the
-    inbox's events about one object, the newest first. `worth` is the credits of
-    each price that is mapped. `operations` are applied ones on the person or on anything of theirs. `hinted_user` is the one other user with
-    the same email, for a person of whom nobody knows the user: a hint for people, no key.
+    - `entries` are the ledger's but for debits of claims, `sourced` those of the purchases and
+      reversals by their sources, `ledger` is (sum of deltas, sum of owed deltas) over all of it,
+      and `stray_debits` are recent debits by raw SQL that no claim explains.
+    - `failed_claims` has the newest, `debited_claims` those whose credits were taken and not
+      given back.
+    - `undelivered` are the inbox's events that are neither processed nor in need of nothing;
+      `about` all of its events about one object, the newest first.
+    - `operations` are applied ones on the person or on anything of theirs.
+    - `worth` is the credits of each price that is mapped.
+    - `hinted_user` is the one other user with the same email, for a person of whom nobody knows
+      the user: a hint for people, no key.
     """
 
     person: Person
@@ -106,6 +109,22 @@ class Facts:
     @property
     def user_id(self) -> str | None:
         return self.person.user_id
+
+    def status_of(self, row: BillingSubscription | BillingInvoice) -> str:
+        """Its status: Stripe's word where it was asked, else ours."""
+        kind, key = (
+            ("invoice", row.stripe_invoice_id)
+            if isinstance(row, BillingInvoice)
+            else ("subscription", row.stripe_subscription_id)
+        )
+        data = self.stripe.of(kind).get(key) if self.stripe else None
+        return str(data.get("status")) if data else row.status
+
+    @property
+    def emails(self) -> list[str]:
+        """The addresses that Stripe has of them, or that they typed, the newest first."""
+        typed = [row.email for row in self.customers] + [row.email for row in self.purchases]
+        return list(dict.fromkeys(email for email in typed if email))
 
     @property
     def object_ids(self) -> set[str]:
@@ -140,8 +159,7 @@ def gather(person: Person, *, now: datetime | None = None) -> Facts:
 
 
 def _user_with_same_email(facts: Facts) -> str:
-    typed = [row.email for row in facts.customers] + [row.email for row in facts.purchases]
-    emails = {email.upper() for email in typed if email}
+    emails = {email.upper() for email in facts.emails}
     others = BillingCustomer.objects.alias(upper=Upper("email")).filter(upper__in=emails)
     users = set(others.exclude(user_id=None).values_list("user_id", flat=True)[:MOST])
     return str(users.pop()) if len(users) == 1 else ""

@@ -17,7 +17,7 @@ NONPAYMENT = ("payment_failed", "payment_disputed")
 
 def ended(facts: Facts) -> Iterator[Finding]:
     """The newest subscription that ended, where none runs: who cancelled it, when and why."""
-    if any(row.status in LIVE for row in facts.subscriptions):
+    if any(facts.status_of(row) in LIVE for row in facts.subscriptions):
         return
     over = [
         row
@@ -149,7 +149,7 @@ def scheduled(facts: Facts) -> Iterator[Finding]:
     """A live subscription that will end: it still gives access, and can be kept."""
     for row in facts.subscriptions:
         end = row.cancel_at or (row.current_period_end if row.cancel_at_period_end else None)
-        if row.status not in LIVE or end is None:
+        if row.status not in LIVE or facts.status_of(row) not in LIVE or end is None:
             continue
         operation = cancelled_by(facts, row)
         who = (

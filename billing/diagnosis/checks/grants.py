@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from datetime import timedelta
 
-from billing.diagnosis.causes import open_cause
+from billing.diagnosis.causes import open_cause, open_events
 from billing.diagnosis.facts import Facts
 from billing.diagnosis.findings import Check, Evidence, Finding, Fix, Severity
 from billing.diagnosis.kinds import Kind
@@ -246,7 +246,7 @@ def _left(
         else cause.fix
         if cause
         else None,
-        frozenset(each.event_id for each in ([cause] if cause else [])),
+        open_events(facts, charge_id) if charge_id else frozenset(),
         amount=amount,
         currency=bought.currency,
         credits=share,

@@ -3,16 +3,14 @@
 from collections.abc import Iterator
 
 from billing.diagnosis import differences
-from billing.diagnosis.causes import open_cause
-from billing.diagnosis.checks.subscriptions import decline, failed_payment, retry
+from billing.diagnosis.causes import open_cause, open_events
+from billing.diagnosis.checks.subscriptions import OWING, decline, failed_payment, retry
 from billing.diagnosis.facts import Facts
 from billing.diagnosis.findings import Check, Evidence, Finding, Fix, Severity
 from billing.diagnosis.kinds import Kind
 from billing.formatting import format_money, format_time
 from billing.gateway.observation import StripeDict
 from billing.models import BillingInvoice
-
-OWING = ("past_due", "unpaid")
 
 
 def unpaid(facts: Facts) -> Iterator[Finding]:
@@ -27,12 +25,14 @@ def unpaid(facts: Facts) -> Iterator[Finding]:
             "",
         )
         for row in facts.subscriptions
-        if row.status in OWING
+        if facts.status_of(row) in OWING
     }
     for invoice in facts.invoices:
         late = invoice.due_date is not None and invoice.due_date < facts.now
         failed = invoice.status == "open" and (invoice.attempt_count > 0 or late)
         if invoice.stripe_invoice_id in told or not (failed or invoice.status == "uncollectible"):
+            continue
+        if facts.status_of(invoice) not in ("open", "uncollectible"):
             continue
         yield _unpaid(facts, invoice, late=late)
 
@@ -110,7 +110,7 @@ def _differing(
         ),
         (cause.fix if cause else None)
         or Fix("sync_from_stripe", {"kind": "invoice", "id": invoice_id}),
-        frozenset({cause.event_id} if cause else ()),
+        open_events(facts, invoice_id),
         amount=data.get("amount_due"),
         currency=str(data.get("currency") or ""),
     )

@@ -58,7 +58,7 @@ def _left_behind(facts: Facts, row: BillingCustomer) -> str:
 
 
 def _otherwise(row: BillingCustomer, wanted: Mapping[str, Any]) -> Iterator[Finding]:
-    names = ("email", "name", "delinquent")
+    names = ("email", "name")
     differing = [name for name in names if getattr(row, name) != wanted[name]]
     if differing:
         yield Finding(
@@ -69,18 +69,12 @@ def _otherwise(row: BillingCustomer, wanted: Mapping[str, Any]) -> Iterator[Find
             tuple(
                 Evidence(
                     name.capitalize(),
-                    f"{_shown(wanted[name])} at Stripe, {_shown(getattr(row, name))} here",
+                    f"{wanted[name] or 'none'} at Stripe, {getattr(row, name) or 'none'} here",
                 )
                 for name in differing
             ),
             Fix("sync_from_stripe", {"kind": "customer", "id": row.stripe_customer_id}),
         )
-
-
-def _shown(value: Any) -> str:
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    return str(value) or "none"
 
 
 # Tables whose rows are Stripe's, and what a sync calls them.

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from billing.diagnosis.causes import open_cause
+from billing.diagnosis.causes import open_cause, open_events
 from billing.diagnosis.facts import Facts
 from billing.diagnosis.findings import Check, Evidence, Finding, Fix, Severity
 from billing.diagnosis.kinds import Kind
@@ -106,7 +106,7 @@ def _pack(facts: Facts, source: str, paid: Paid, credits_: int | None) -> Findin
             ),
         ),
         (cause.fix if cause else None) or Fix("grant_purchase", {"purchase_id": source}),
-        frozenset({cause.event_id} if cause else ()),
+        open_events(facts, source),
         for_customer=SORRY,
         amount=paid["amount"],
         currency=paid["currency"],
@@ -231,7 +231,7 @@ def _without_credits(
         ),
         (cause.fix if cause else None)
         or Fix("grant_purchase", {"purchase_id": invoice.stripe_invoice_id}),
-        frozenset({cause.event_id} if cause else ()),
+        open_events(facts, invoice.stripe_invoice_id),
         for_customer="Your renewal is paid, but this period's credits were not added yet. We are"
         " adding them now.",
         amount=invoice.amount_paid,

@@ -1,9 +1,10 @@
 """Subscriptions: what Stripe has otherwise, whose they are, which are too many, what is unpaid."""
 
 from collections.abc import Iterator, Sequence
+from datetime import timedelta
 
 from billing.diagnosis import differences
-from billing.diagnosis.causes import open_cause
+from billing.diagnosis.causes import open_cause, open_events
 from billing.diagnosis.differences import Difference
 from billing.diagnosis.facts import Facts
 from billing.diagnosis.findings import Check, Evidence, Finding, Fix, Severity
@@ -16,6 +17,8 @@ from billing.projection.accounts import subscription_row
 
 LIVE = ("active", "trialing", "past_due")
 GOOD = ("active", "trialing")
+OWING = ("past_due", "unpaid")
+SKEW = timedelta(minutes=1)  # an invoice and its first payment may be made at once
 UNPAID = ("past_due", "unpaid", "incomplete", "incomplete_expired")
 OVER = ("canceled", "incomplete_expired")
 CANCELLATION = frozenset(
@@ -66,7 +69,7 @@ def _differing(
         tuple(evidence),
         (cause.fix if cause else None)
         or Fix("sync_from_stripe", {"kind": "subscription", "id": subscription_id}),
-        frozenset({cause.event_id} if cause else ()),
+        open_events(facts, subscription_id),
         for_customer=FOR_CUSTOMERS.get(kind, ""),
         amount=wanted["amount"],
         currency=wanted["currency"],
@@ -163,7 +166,7 @@ def paid_but_not_active_here(facts: Facts) -> Iterator[Finding]:
             ),
             (cause.fix if cause else None)
             or Fix("sync_from_stripe", {"kind": "subscription", "id": row.stripe_subscription_id}),
-            frozenset({cause.event_id} if cause else ()),
+            open_events(facts, row.stripe_subscription_id),
             for_customer=FOR_CUSTOMERS[Kind.PAID_NOT_ACTIVE],
             amount=row.amount,
             currency=row.currency,
@@ -217,7 +220,7 @@ def too_many(facts: Facts) -> Iterator[Finding]:
     running = [
         row
         for row in facts.subscriptions
-        if row.status in LIVE and not row.cancel_at_period_end and row.cancel_at is None
+        if facts.status_of(row) in LIVE and not row.cancel_at_period_end and row.cancel_at is None
     ]
     if len(running) < 2:
         return
@@ -248,10 +251,10 @@ def too_many(facts: Facts) -> Iterator[Finding]:
 def past_due(facts: Facts) -> Iterator[Finding]:
     """A renewal that was not paid: why the bank declined, and when Stripe tries again."""
     for row in facts.subscriptions:
-        if row.status not in ("past_due", "unpaid"):
-            continue
         invoice = _latest_invoice(facts, row)
-        if invoice is None or invoice.status == "paid":
+        if row.status not in OWING or facts.status_of(row) not in OWING or invoice is None:
+            continue
+        if facts.status_of(invoice) == "paid":
             continue
         payment = failed_payment(facts, invoice)
         reason = decline(payment)
@@ -305,13 +308,21 @@ def has_another_card(facts: Facts, customer_id: str, payment: BillingPayment) ->
 
 
 def failed_payment(facts: Facts, invoice: BillingInvoice) -> BillingPayment | None:
-    """The newest attempt at an invoice that failed."""
+    """The newest attempt at an invoice that failed.
+
+    Stripe says which payment paid an invoice, and not which tried to: of those, it is one of
+    the same customer over the same amount, made since.
+    """
     return next(
         (
             payment
             for payment in facts.payments
             if payment.status == "failed"
-            and facts.invoice_of.get(payment.payment_intent_id) == invoice.stripe_invoice_id
+            and facts.invoice_of.get(payment.payment_intent_id, invoice.stripe_invoice_id)
+            == invoice.stripe_invoice_id
+            and payment.stripe_customer_id == invoice.stripe_customer_id
+            and payment.amount == invoice.amount_due
+            and payment.created_at >= invoice.created_at - SKEW
         ),
         None,
     )
@@ -323,7 +334,9 @@ def decline(payment: BillingPayment | None) -> str:
         return "no payment was tried"
     words = (payment.decline_reason or payment.failure_code).replace("_", " ")
     said = payment.failure_message.strip().rstrip(".")
-    return f"{said}, {words}" if said and words else said or words or "no reason given"
+    if said and words and words not in said.lower():
+        return f"{said}, {words}"
+    return said or words or "no reason given"
 
 
 def _latest_invoice(facts: Facts, row: BillingSubscription) -> BillingInvoice | None:
