@@ -44,8 +44,8 @@ class ShownFinding:
         """The amount and the credits at stake, in words; '' where they are not known."""
         finding = self.finding
         amount = [] if finding.amount is None else [format_money(finding.amount, finding.currency)]
-        credits = [] if finding.credits is None else [f"{finding.credits:,} credits"]
-        return " and ".join(amount + credits)
+        counted = [] if finding.credits is None else [f"{finding.credits:,} credits"]
+        return " and ".join(amount + counted)
 
 
 def shown(finding: Finding, user: User, back: str) -> ShownFinding:
