@@ -1,11 +1,15 @@
 """For the tests of the checks: examining a person, and what a finding's fix does about it."""
 
+from typing import Any
+
 from billing.diagnosis.examination import examine
 from billing.diagnosis.facts import Person
 from billing.diagnosis.findings import Finding, Report
 from billing.models import BillingCustomer
 from billing.operations.base import Actor, Operation, Result
 from billing.operations.registry import named
+from tests.operations.shop import Shop
+from tests.support.events import deliver_and_drain, events_of
 
 
 def person_of(customer_id: str) -> Person:
@@ -45,3 +49,21 @@ def operation_of(finding: Finding) -> Operation:
     return named(finding.fix.operation)(
         **finding.fix.params, actor=Actor.cli("sue"), reason="The back office recommends it"
     )
+
+
+def said(finding: Finding) -> str:
+    """The evidence in one text."""
+    return "; ".join(f"{each.label}: {each.value} {each.id}" for each in finding.evidence)
+
+
+def subscribed(shop: Shop, **params: Any) -> str:
+    """A subscription of u_ada that is here as Stripe has it."""
+    sub = str(shop.subscribe(**params)["subscription"])
+    shop.deliver()
+    return sub
+
+
+def deliver_all_but(shop: Shop, *types: str) -> None:
+    """Brings what Stripe has sent, but for these types: those deliveries are lost."""
+    lost = {*types}
+    deliver_and_drain(event for event in events_of(shop.sandbox) if event["type"] not in lost)

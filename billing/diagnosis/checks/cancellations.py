@@ -3,7 +3,13 @@
 from collections.abc import Iterator
 from datetime import timedelta
 
-from billing.diagnosis.checks.subscriptions import LIVE, decline, failed_payment
+from billing.diagnosis.checks.subscriptions import (
+    LIVE,
+    attempts,
+    decline,
+    failed_payment,
+    told_to_customer,
+)
 from billing.diagnosis.facts import Facts
 from billing.diagnosis.findings import Check, Evidence, Finding, Fix, Severity
 from billing.diagnosis.kinds import Kind
@@ -86,18 +92,17 @@ def _for_nonpayment(facts: Facts, row: BillingSubscription) -> Who:
         evidence.append(
             Evidence("Declined", decline(payment), payment.stripe_charge_id, payment.created_at)
         )
-    attempts = f" after {unpaid[0].attempt_count} attempts" if unpaid else ""
+    tried = f" after {attempts(unpaid[0])}" if unpaid else ""
     if row.cancellation_reason == "payment_disputed":
         verdict = "Stripe cancelled it because the payment was disputed."
     else:
-        verdict = f"Stripe cancelled it because the renewal was not paid{attempts}" + (
+        verdict = f"Stripe cancelled it because the renewal was not paid{tried}" + (
             f": {decline(payment)}." if payment else "."
         )
     return (
         Kind.CANCELED_FOR_NONPAYMENT,
         verdict,
-        "Your subscription ended because its renewal could not be paid"
-        + (f" ({decline(payment)})." if payment else "."),
+        f"Your subscription ended: its renewal could not be paid{told_to_customer(payment)}.",
         tuple(evidence),
     )
 

@@ -4,7 +4,14 @@ from collections.abc import Iterator
 
 from billing.diagnosis import differences
 from billing.diagnosis.causes import open_cause, open_events
-from billing.diagnosis.checks.subscriptions import OWING, decline, failed_payment, retry
+from billing.diagnosis.checks.subscriptions import (
+    OWING,
+    PAYABLE,
+    attempts,
+    decline,
+    failed_payment,
+    owed_invoice,
+)
 from billing.diagnosis.facts import Facts
 from billing.diagnosis.findings import Check, Evidence, Finding, Fix, Severity
 from billing.diagnosis.kinds import Kind
@@ -16,30 +23,25 @@ from billing.models import BillingInvoice
 def unpaid(facts: Facts) -> Iterator[Finding]:
     """Open invoices that failed or are late, but for the one that a past-due finding names."""
     told = {
-        next(
-            (
-                invoice.stripe_invoice_id
-                for invoice in facts.invoices
-                if invoice.stripe_subscription_id == row.stripe_subscription_id
-            ),
-            "",
-        )
+        invoice.stripe_invoice_id
         for row in facts.subscriptions
-        if facts.status_of(row) in OWING
+        if row.status in OWING
+        and facts.status_of(row) in OWING
+        and (invoice := owed_invoice(facts, row))
     }
     for invoice in facts.invoices:
         late = invoice.due_date is not None and invoice.due_date < facts.now
         failed = invoice.status == "open" and (invoice.attempt_count > 0 or late)
         if invoice.stripe_invoice_id in told or not (failed or invoice.status == "uncollectible"):
             continue
-        if facts.status_of(invoice) not in ("open", "uncollectible"):
+        if facts.status_of(invoice) not in PAYABLE:
             continue
         yield _unpaid(facts, invoice, late=late)
 
 
 def _unpaid(facts: Facts, invoice: BillingInvoice, *, late: bool) -> Finding:
     payment = failed_payment(facts, invoice)
-    by_hand = invoice.due_date is not None  # Stripe gives one to invoices that are sent only
+    is_sent = invoice.status == "open" and is_paid_by_hand(facts, invoice)
     due = format_money(invoice.amount_remaining, invoice.currency)
     why = f": {decline(payment)}" if payment else ""
     when = f", due since {format_time(invoice.due_date)}" if late and invoice.due_date else ""
@@ -48,7 +50,7 @@ def _unpaid(facts: Facts, invoice: BillingInvoice, *, late: bool) -> Finding:
         Severity.MONEY,
         invoice.stripe_invoice_id,
         f"Invoice {invoice.number or invoice.stripe_invoice_id} over {due} is {invoice.status}"
-        f"{when}, after {invoice.attempt_count} attempts{why}.",
+        f"{when}, after {attempts(invoice)}{why}.",
         (
             Evidence("Invoice", f"{due} due", invoice.stripe_invoice_id, invoice.created_at),
             *(
@@ -61,13 +63,25 @@ def _unpaid(facts: Facts, invoice: BillingInvoice, *, late: bool) -> Finding:
                 else []
             ),
         ),
-        Fix("resend_invoice", {"invoice_id": invoice.stripe_invoice_id})
-        if by_hand and not payment
-        else retry(facts, invoice.stripe_customer_id, invoice, payment),
+        Fix(
+            "resend_invoice" if is_sent else "pay_invoice",
+            {"invoice_id": invoice.stripe_invoice_id},
+        ),
         for_customer=f"An invoice over {due} is still open. You can pay it from your billing page.",
         amount=invoice.amount_remaining,
         currency=invoice.currency,
     )
+
+
+def is_paid_by_hand(facts: Facts, invoice: BillingInvoice) -> bool:
+    """Whether the customer is sent the invoice, instead of being charged for it.
+
+    Without Stripe's word its due date tells: it gives one only to those.
+    """
+    data = facts.stripe.of("invoice").get(invoice.stripe_invoice_id) if facts.stripe else None
+    if data:
+        return data.get("collection_method") == "send_invoice"
+    return invoice.due_date is not None
 
 
 def differs_from_stripe(facts: Facts) -> Iterator[Finding]:

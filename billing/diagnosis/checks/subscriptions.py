@@ -18,6 +18,7 @@ from billing.projection.accounts import subscription_row
 LIVE = ("active", "trialing", "past_due")
 GOOD = ("active", "trialing")
 OWING = ("past_due", "unpaid")
+PAYABLE = ("open", "uncollectible")  # statuses of invoices
 SKEW = timedelta(minutes=1)  # an invoice and its first payment may be made at once
 UNPAID = ("past_due", "unpaid", "incomplete", "incomplete_expired")
 OVER = ("canceled", "incomplete_expired")
@@ -70,7 +71,7 @@ def _differing(
         (cause.fix if cause else None)
         or Fix("sync_from_stripe", {"kind": "subscription", "id": subscription_id}),
         open_events(facts, subscription_id),
-        for_customer=FOR_CUSTOMERS.get(kind, ""),
+        for_customer=_to_customer(kind, theirs),
         amount=wanted["amount"],
         currency=wanted["currency"],
     )
@@ -130,6 +131,13 @@ FOR_CUSTOMERS = {
 }
 
 
+def _to_customer(kind: Kind, theirs: str) -> str:
+    """What the customer is told. One that is unpaid or paused at Stripe has not ended."""
+    if kind == Kind.ACTIVE_ONLY_HERE and theirs not in OVER:
+        kind = Kind.STATUS_DIFFERS
+    return FOR_CUSTOMERS.get(kind, "")
+
+
 def _is_paid(facts: Facts, data: StripeDict) -> bool:
     """Whether the latest invoice of Stripe's subscription is paid, as far as anybody knows."""
     assert facts.stripe is not None  # noqa: S101  (narrows the type)
@@ -145,10 +153,9 @@ def paid_but_not_active_here(facts: Facts) -> Iterator[Finding]:
     """What our own rows prove without Stripe: the latest invoice is paid, the status says not."""
     if facts.stripe is not None:  # then its word counts, and the check above has it
         return
-    invoices = {row.stripe_invoice_id: row for row in facts.invoices}
     by_hand = {override.stripe_subscription_id for override in facts.overrides}
     for row in facts.subscriptions:
-        invoice = _latest_invoice(facts, row) or invoices.get(row.latest_invoice_id)
+        invoice = latest_invoice(facts, row)
         if row.status not in UNPAID[:3] or invoice is None or invoice.status != "paid":
             continue
         if row.stripe_subscription_id in by_hand:
@@ -251,10 +258,8 @@ def too_many(facts: Facts) -> Iterator[Finding]:
 def past_due(facts: Facts) -> Iterator[Finding]:
     """A renewal that was not paid: why the bank declined, and when Stripe tries again."""
     for row in facts.subscriptions:
-        invoice = _latest_invoice(facts, row)
+        invoice = owed_invoice(facts, row)
         if row.status not in OWING or facts.status_of(row) not in OWING or invoice is None:
-            continue
-        if facts.status_of(invoice) == "paid":
             continue
         payment = failed_payment(facts, invoice)
         reason = decline(payment)
@@ -268,8 +273,7 @@ def past_due(facts: Facts) -> Iterator[Finding]:
             Kind.PAST_DUE,
             Severity.ACCESS,
             row.stripe_subscription_id,
-            f"{due} of the renewal is not paid after {invoice.attempt_count} attempts: {reason}."
-            f" {next_try}",
+            f"{due} of the renewal is not paid after {attempts(invoice)}: {reason}. {next_try}",
             (
                 Evidence("Subscription", row.status, row.stripe_subscription_id, row.updated_at),
                 Evidence("Invoice", f"{due} due", invoice.stripe_invoice_id, invoice.created_at),
@@ -280,8 +284,9 @@ def past_due(facts: Facts) -> Iterator[Finding]:
                 ),
             ),
             retry(facts, row.stripe_customer_id, invoice, payment),
-            for_customer=f"Your last payment of {due} did not go through ({reason}). Please update"
-            " your payment method under Manage Billing, or ask your bank.",
+            for_customer=f"Your last payment of {due} did not go through"
+            f"{told_to_customer(payment)}. Please update your payment method under Manage Billing,"
+            " or ask your bank.",
             amount=invoice.amount_remaining,
             currency=invoice.currency,
         )
@@ -291,7 +296,7 @@ def retry(
     facts: Facts, customer_id: str, invoice: BillingInvoice, payment: BillingPayment | None
 ) -> Fix:
     """Try again where the card is another one than that which failed; else the portal's link."""
-    if payment is None or has_another_card(facts, customer_id, payment):
+    if payment is not None and has_another_card(facts, customer_id, payment):
         return Fix("pay_invoice", {"invoice_id": invoice.stripe_invoice_id})
     return Fix("create_portal_link", {"customer": customer_id})
 
@@ -339,11 +344,39 @@ def decline(payment: BillingPayment | None) -> str:
     return said or words or "no reason given"
 
 
-def _latest_invoice(facts: Facts, row: BillingSubscription) -> BillingInvoice | None:
-    return next(
-        (i for i in facts.invoices if i.stripe_subscription_id == row.stripe_subscription_id),
-        None,
-    )
+def told_to_customer(payment: BillingPayment | None) -> str:
+    """What Stripe wrote for the customer about a failure, in brackets; '' for nothing.
+
+    The bank's own reason is not for them: it may be that the card was reported as stolen.
+    """
+    said = payment.failure_message.strip().rstrip(".") if payment else ""
+    return f" ({said})" if said else ""
+
+
+def attempts(invoice: BillingInvoice) -> str:
+    """How often an invoice was tried, in words."""
+    return f"{invoice.attempt_count} attempt{'' if invoice.attempt_count == 1 else 's'}"
+
+
+def latest_invoice(facts: Facts, row: BillingSubscription) -> BillingInvoice | None:
+    """The invoice that the subscription names as its latest; None where that is not here."""
+    theirs = _invoices_of(facts, row)
+    named = (each for each in theirs if each.stripe_invoice_id == row.latest_invoice_id)
+    return next(named, None) if row.latest_invoice_id else next(iter(theirs), None)
+
+
+def owed_invoice(facts: Facts, row: BillingSubscription) -> BillingInvoice | None:
+    """The newest invoice of a subscription that is finalised and not paid.
+
+    Drafts, which Stripe goes on making for an unpaid subscription, come after those.
+    """
+    owed = [i for i in _invoices_of(facts, row) if facts.status_of(i) in (*PAYABLE, "draft")]
+    return min(owed, key=lambda invoice: invoice.status == "draft", default=None)
+
+
+def _invoices_of(facts: Facts, row: BillingSubscription) -> list[BillingInvoice]:
+    subscription_id = row.stripe_subscription_id
+    return [i for i in facts.invoices if i.stripe_subscription_id == subscription_id]
 
 
 def _price(row: BillingSubscription) -> str:
