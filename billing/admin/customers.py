@@ -1,13 +1,15 @@
 """Customers: who it is, and all that is theirs."""
 
 from operator import attrgetter
+from typing import Any
 
 from django.contrib import admin
 from django.contrib.admin import display
 from django.db.models import Q, QuerySet
+from django.http import HttpRequest, HttpResponse
 from django.urls import URLPattern, path
 
-from billing.admin import cells, opening, overrides, search
+from billing.admin import cells, customer_page, opening, search
 from billing.admin.base import NOT_RECEIVED, ReadOnlyAdmin
 from billing.admin.filters import LIVEMODE, choice_filter, since_filter
 from billing.admin.forms import User
@@ -23,12 +25,16 @@ from billing.models import (
     CreditEntry,
     InboxEvent,
     LeadClaim,
-    LeadCredits,
     OperationRecord,
     Purchase,
 )
 
 CUSTOMER_ID = attrgetter("stripe_customer_id")
+
+
+def whose(row: BillingCustomer) -> str:
+    """What finds all that is the person's in another table's list."""
+    return row.user_id or row.stripe_customer_id
 
 
 def operations_about(row: BillingCustomer) -> QuerySet[OperationRecord]:
@@ -46,6 +52,15 @@ def operations_about(row: BillingCustomer) -> QuerySet[OperationRecord]:
         | Q(subject__in=purchases.values("source"))
         | Q(subject__in=purchases.exclude(payment_intent_id="").values("payment_intent_id"))
     )
+
+
+def marked_subscriptions(row: Any) -> list[BillingSubscription]:
+    """The person's subscriptions, each knowing whether its status was set by hand."""
+    by_hand = {override.stripe_subscription_id for override in row.facts.overrides}
+    subscriptions: list[Any] = row.facts.subscriptions
+    for subscription in subscriptions:
+        subscription.by_hand = subscription.stripe_subscription_id in by_hand
+    return subscriptions
 
 
 def deleted(row: BillingCustomer) -> str:
@@ -74,6 +89,7 @@ class CustomerAdmin(ReadOnlyAdmin):
     search_fields = ("email",)
     search_help_text = "Email, name, user, or any Stripe id of theirs"
     in_palette = True
+    change_form_template = "admin/billing/customer.html"
     empty_text = NOT_RECEIVED
     fieldsets = (
         (None, {"fields": (("email", "name"), ("user_id", "attribution"), "balance")}),
@@ -103,9 +119,7 @@ class CustomerAdmin(ReadOnlyAdmin):
             "Events that are not processed",
             InboxEvent,
             "None: all that Stripe sent about this customer is processed.",
-            rows=lambda row: InboxEvent.objects.filter(customer_id=row.stripe_customer_id).exclude(
-                status__in=(InboxEvent.Status.PROCESSED, InboxEvent.Status.IGNORED)
-            ),
+            rows=lambda row: row.facts.undelivered,
             query=CUSTOMER_ID,
         ),
         NOTES,
@@ -113,24 +127,23 @@ class CustomerAdmin(ReadOnlyAdmin):
             "Subscriptions",
             BillingSubscription,
             "No subscription.",
-            rows=lambda row: overrides.marked(
-                BillingSubscription.objects.filter(stripe_customer_id=row.stripe_customer_id)
-            ),
-            query=CUSTOMER_ID,
+            rows=marked_subscriptions,
+            query=whose,
         ),
         Related(
             "Purchases",
             Purchase,
             "Nothing bought that is worth credits.",
-            rows=lambda row: Purchase.objects.filter(
-                Q(stripe_customer_id=row.stripe_customer_id)
-                | Q(user_id__in=filter(None, [row.user_id]))
-            ),
-            query=CUSTOMER_ID,
+            rows=lambda row: row.facts.purchases,
+            query=whose,
         ),
         matching("Ledger", CreditEntry, "user_id", "user_id", "No credits have come or gone."),
-        matching(
-            "Invoices", BillingInvoice, "stripe_customer_id", "stripe_customer_id", "No invoice."
+        Related(
+            "Invoices",
+            BillingInvoice,
+            "No invoice.",
+            rows=lambda row: row.facts.invoices,
+            query=whose,
         ),
         matching("Lead claims", LeadClaim, "user_id", "user_id", "No lead claimed."),
         Related(
@@ -185,7 +198,7 @@ class CustomerAdmin(ReadOnlyAdmin):
     def balance(self, row: BillingCustomer) -> str:
         if row.user_id is None:
             return "None: credits belong to users, and nobody knows whose customer this is."
-        found = LeadCredits.objects.filter(user_id=row.user_id).first()
+        found = row.facts.credits  # type: ignore[attr-defined]  # read for the whole page
         if found is None:
             return "0"
         owed = f" ({found.owed:,} owed)" if found.owed else ""
@@ -208,5 +221,23 @@ class CustomerAdmin(ReadOnlyAdmin):
         return "", ""
 
     def get_urls(self) -> list[URLPattern]:
-        view = self.admin_site.admin_view(opening.open_view)
-        return [path("open/", view, name="billing_open"), *super().get_urls()]
+        view = self.admin_site.admin_view
+        diagnosis = view(customer_page.diagnosis_view)
+        return [
+            path("open/", view(opening.open_view), name="billing_open"),
+            path("<int:pk>/diagnosis/", diagnosis, name="billing_diagnosis"),
+            *super().get_urls(),
+        ]
+
+    def render_change_form(
+        self,
+        request: HttpRequest,
+        context: dict[str, Any],
+        add: bool = False,
+        change: bool = False,
+        form_url: str = "",
+        obj: Any = None,
+    ) -> HttpResponse:
+        if obj is not None:
+            context |= customer_page.page_context(request, obj)
+        return super().render_change_form(request, context, add, change, form_url, obj)

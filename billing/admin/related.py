@@ -31,14 +31,14 @@ class Table:
 class Related:
     """The newest rows of another table that belong to a row.
 
-    `rows` finds them; `query` is what to search the other table's list for to see them all.
-    The columns are the `related_columns` of the other table's admin.
+    `rows` finds them, or has them already; `query` is what to search the other table's list
+    for to see them all. The columns are the `related_columns` of the other table's admin.
     """
 
     title: str
     model: type[Model]
     empty: str
-    rows: Callable[[Any], QuerySet[Any]]
+    rows: Callable[[Any], QuerySet[Any] | list[Any]]
     query: Callable[[Any], str | None]
 
     def table(self, request: HttpRequest, row: Model) -> Table | None:
