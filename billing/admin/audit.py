@@ -8,11 +8,12 @@ from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 from django.template.loader import render_to_string
 
-from billing.admin import cells, search
+from billing.admin import cells
 from billing.admin.base import ReadOnlyAdmin
 from billing.admin.events import payload, payload_text
 from billing.admin.filters import actor_filter, choice_filter, since_filter
 from billing.admin.related import Related
+from billing.diagnosis import narrowing
 from billing.models import AuditEvent, AuditLink, OperationRecord
 from billing.operations.registry import ALL
 
@@ -136,7 +137,7 @@ class AuditAdmin(ReadOnlyAdmin):
         )
 
     def find(self, rows: QuerySet[AuditEvent], term: str) -> QuerySet[AuditEvent]:
-        named = search.people(term)
+        named = narrowing.people(term)
         about = Q(payload__user_id__in=list(named.users)) | Q(
             payload__customer__in=list(named.customers)
         )

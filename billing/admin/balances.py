@@ -11,12 +11,13 @@ from django.http import HttpRequest
 from django.utils.html import format_html
 from unfold.widgets import UnfoldAdminTextareaWidget
 
-from billing.admin import cells, search
+from billing.admin import cells
 from billing.admin.base import ReadOnlyAdmin
 from billing.admin.filters import choice_filter, choices_filter, since_filter
 from billing.admin.offers import Offer
-from billing.admin.operations import CORRECT, GRANT, REFUND_CLAIM
+from billing.admin.operations import CORRECT, GRANT, REFUND_CLAIM, TIE_OUT
 from billing.admin.related import Related, matching, operations_on
+from billing.diagnosis import narrowing
 from billing.models import (
     BillingCustomer,
     BillingEvent,
@@ -30,6 +31,14 @@ from billing.models import (
 )
 from billing.operations import claims
 from billing.operations.base import MAX_REASON
+from billing.projection import ledger
+
+
+def tied_out(row: LeadCredits) -> str:
+    """That the balance is what its ledger says; '' where it is not."""
+    if (row.balance, row.owed) == ledger.recorded(row.user_id):
+        return "The balance is what its ledger says: there is nothing to tie out."
+    return ""
 
 
 @admin.register(LeadCredits)
@@ -50,7 +59,6 @@ class BalanceAdmin(ReadOnlyAdmin):
     search_fields = ("user_id",)
     search_help_text = "User, email or customer"
     sortable_by = ("balance_words", "owed_words", "updated")
-    in_palette = True
     empty_text = "A balance appears with a user's first credits."
     fieldsets = (
         (None, {"fields": ("user_text", "customer", "balance_words", "owed_words", "updated")}),
@@ -58,6 +66,7 @@ class BalanceAdmin(ReadOnlyAdmin):
     offers = (
         Offer(GRANT, target=lambda row: row.user_id),
         Offer(CORRECT, target=lambda row: row.user_id),
+        Offer(TIE_OUT, target=lambda row: row.user_id, refusal=tied_out),
     )
     related = (
         matching(
@@ -84,7 +93,7 @@ class BalanceAdmin(ReadOnlyAdmin):
     updated = cells.time_column("updated_at", "Changed")
 
     def find(self, rows: QuerySet[LeadCredits], term: str) -> QuerySet[LeadCredits]:
-        return search.find(rows, term, ("user_id",), user="user_id")
+        return narrowing.find(rows, term, ("user_id",), user="user_id")
 
     def headline(self, row: LeadCredits) -> tuple[str, str]:
         if row.owed:
@@ -134,7 +143,7 @@ class EntryAdmin(ReadOnlyAdmin):
 
     def find(self, rows: QuerySet[CreditEntry], term: str) -> QuerySet[CreditEntry]:
         sources = [f"checkout:{term}", f"invoice:{term}", f"refund:{term}", f"dispute:{term}", term]
-        found = search.find(rows, term, (), user="user_id")
+        found = narrowing.find(rows, term, (), user="user_id")
         return found | rows.filter(source__in=sources)
 
 
@@ -183,7 +192,7 @@ class ClaimAdmin(ReadOnlyAdmin):
     claimed = cells.time_column("claimed_at", "Claimed")
 
     def find(self, rows: QuerySet[LeadClaim], term: str) -> QuerySet[LeadClaim]:
-        return search.find(rows, term, ("lead_id",), user="user_id")
+        return narrowing.find(rows, term, ("lead_id",), user="user_id")
 
     def headline(self, row: LeadClaim) -> tuple[str, str]:
         if row.status == LeadClaim.Status.FAILED and row.credits_spent:

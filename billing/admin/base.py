@@ -23,7 +23,6 @@ from billing.models import BillingCustomer
 
 PER_PAGE = 50
 MOST_COUNTED = 10_000  # rows; beyond, a list says "more than" and must be narrowed
-MOST_IN_PALETTE = 8  # rows of one table in the command palette
 NOT_RECEIVED = (
     "It appears when Stripe's first event arrives, or after a sync. The home page says"
     " whether webhooks flow."
@@ -75,7 +74,6 @@ class ReadOnlyAdmin(Exportable):
     related: ClassVar[tuple[Related, ...]] = ()
     related_columns: ClassVar[tuple[str, ...]] = ()  # where other pages show these rows
     empty_text: ClassVar[str] = "Nothing here yet."
-    in_palette: ClassVar[bool] = False
     customer_field: ClassVar[str] = ""  # with a Stripe customer's id, whose email lists show
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
@@ -113,17 +111,13 @@ class ReadOnlyAdmin(Exportable):
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
     ) -> tuple[QuerySet[Any], bool]:
-        """As `find` says. The palette gets the first few, and its term as it was typed."""
-        palette = request.resolver_match is not None and request.resolver_match.url_name == "search"
-        term = (request.GET.get("s", "") if palette else search_term).strip()
-        if palette and not self.in_palette:
-            return queryset.none(), False
+        """As `find` says."""
+        term = search_term.strip()
         if not term:
             return queryset, False
         if "\x00" in term:
             return queryset.none(), False
-        found = self.find(queryset, term)
-        return (found[:MOST_IN_PALETTE] if palette else found), False
+        return self.find(queryset, term), False
 
     def get_actions(self, request: HttpRequest) -> dict[str, Any]:
         """An action on the selected rows for each operation that is offered and permitted."""

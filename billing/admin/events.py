@@ -6,12 +6,13 @@ from django.contrib import admin
 from django.contrib.admin import display
 from django.db.models import Q, QuerySet
 
-from billing.admin import cells, search
+from billing.admin import cells
 from billing.admin.base import ReadOnlyAdmin
 from billing.admin.filters import LIVEMODE, choice_filter, since_filter
 from billing.admin.offers import Offer
 from billing.admin.operations import REPLAY
 from billing.admin.related import Related, matching
+from billing.diagnosis import narrowing
 from billing.gateway.shapes import event_customer_id, id_of
 from billing.models import BillingEvent, InboxEvent, OperationRecord
 
@@ -120,7 +121,7 @@ class EventAdmin(ReadOnlyAdmin):
         return cells.paragraph(payload_text(row, "summary"))
 
     def find(self, rows: QuerySet[BillingEvent], term: str) -> QuerySet[BillingEvent]:
-        return search.find_events(rows, term)
+        return narrowing.find_events(rows, term)
 
 
 def payload(row: BillingEvent) -> dict[str, Any]:

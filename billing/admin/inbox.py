@@ -7,12 +7,13 @@ from django.contrib import admin
 from django.contrib.admin import display
 from django.db.models import Q, QuerySet
 
-from billing.admin import cells, search
+from billing.admin import cells
 from billing.admin.base import ReadOnlyAdmin
 from billing.admin.filters import LIVEMODE, choice_filter, choices_filter, since_filter
 from billing.admin.offers import Offer
 from billing.admin.operations import REPLAY
 from billing.admin.related import matching, operations_on
+from billing.diagnosis import narrowing
 from billing.gateway.observation import StripeDict
 from billing.gateway.shapes import dig, session_user_id
 from billing.models import (
@@ -85,7 +86,6 @@ class InboxAdmin(ReadOnlyAdmin):
     search_fields = ("stripe_event_id",)
     search_help_text = "Event, customer, email, or the object that it is about"
     sortable_by = ("received",)
-    in_palette = True
     empty_text = (
         "Nothing has come from Stripe. Is the endpoint registered? manage.py check_webhooks"
         " says what is missing."
@@ -185,7 +185,7 @@ class InboxAdmin(ReadOnlyAdmin):
 
     def find(self, rows: QuerySet[InboxEvent], term: str) -> QuerySet[InboxEvent]:
         ids = ("stripe_event_id", "object_id", "customer_id")
-        return search.find(rows, term, ids, customer="customer_id")
+        return narrowing.find(rows, term, ids, customer="customer_id")
 
     def headline(self, row: InboxEvent) -> tuple[str, str]:
         told, tone = TOLD[Status(row.status)]

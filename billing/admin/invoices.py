@@ -4,12 +4,13 @@ from django.contrib import admin
 from django.contrib.admin import display
 from django.db.models import QuerySet
 
-from billing.admin import cells, search
+from billing.admin import cells
 from billing.admin.base import NOT_RECEIVED, ReadOnlyAdmin
 from billing.admin.filters import LIVEMODE, since_filter, status_filter
 from billing.admin.offers import Offer, sync_offer
 from billing.admin.operations import MARK_PAID, PAY, RESEND, VOID, OperationPage
 from billing.admin.related import events_about, inbox_about, matching, operations_on
+from billing.diagnosis import narrowing
 from billing.models import (
     BillingInvoice,
     Purchase,
@@ -52,7 +53,6 @@ class InvoiceAdmin(ReadOnlyAdmin):
     )
     search_fields = ("stripe_invoice_id",)
     search_help_text = "Email, user, number, invoice, customer or subscription"
-    in_palette = True
     empty_text = NOT_RECEIVED
     fieldsets = (
         (
@@ -139,4 +139,4 @@ class InvoiceAdmin(ReadOnlyAdmin):
 
     def find(self, rows: QuerySet[BillingInvoice], term: str) -> QuerySet[BillingInvoice]:
         ids = ("stripe_invoice_id", "number", "stripe_subscription_id")
-        return search.find(rows, term, ids, customer="stripe_customer_id", user="user_id")
+        return narrowing.find(rows, term, ids, customer="stripe_customer_id", user="user_id")

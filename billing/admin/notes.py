@@ -5,12 +5,13 @@ from django.contrib.admin import display
 from django.db.models import Q, QuerySet
 from django.utils.html import format_html
 
-from billing.admin import cells, search
+from billing.admin import cells
 from billing.admin.base import ReadOnlyAdmin
 from billing.admin.filters import choice_filter, since_filter
 from billing.admin.offers import Offer
 from billing.admin.operations import WITHDRAW_NOTE
 from billing.admin.related import Related, matching
+from billing.diagnosis import narrowing
 from billing.models import BillingCustomer, Note, OperationRecord
 
 
@@ -90,4 +91,4 @@ class NoteAdmin(ReadOnlyAdmin):
         return cells.label("Stands")
 
     def find(self, rows: QuerySet[Note], term: str) -> QuerySet[Note]:
-        return search.find(rows, term, (), customer="stripe_customer_id", user="user_id")
+        return narrowing.find(rows, term, (), customer="stripe_customer_id", user="user_id")

@@ -11,6 +11,7 @@ from django.views.decorators.http import require_GET
 
 from billing.admin.cells import LINK, changelist_url, page_url
 from billing.admin.operations import SYNC
+from billing.diagnosis.search import fits_a_claim
 from billing.models import (
     BillingCustomer,
     BillingEvent,
@@ -91,11 +92,6 @@ def _candidates(given: str) -> list[QuerySet[Any]]:
     reversals = PaymentReversal.objects.filter(stripe_id=given)
     about = InboxEvent.objects.filter(object_id=given).order_by("-id")
     return [*by_prefix.get(given.partition("_")[0], [reversals]), about]
-
-
-def fits_a_claim(text: str) -> bool:
-    """Whether it can be the number of a claim."""
-    return text.isascii() and text.isdigit() and len(text) < 19
 
 
 def _first(rows: QuerySet[Any]) -> str:

@@ -6,12 +6,13 @@ from django.contrib import admin
 from django.contrib.admin import display
 from django.db.models import Exists, OuterRef, Q, QuerySet
 
-from billing.admin import cells, search
+from billing.admin import cells
 from billing.admin.base import ReadOnlyAdmin
 from billing.admin.filters import choice_filter, since_filter
 from billing.admin.offers import Offer
 from billing.admin.operations import END_OVERRIDE
 from billing.admin.related import matching
+from billing.diagnosis import narrowing
 from billing.formatting import format_time
 from billing.models import BillingSubscription, OperationRecord, StatusOverride
 
@@ -111,4 +112,4 @@ class OverrideAdmin(ReadOnlyAdmin):
         return f"{format_time(row.ended_at)}, by {by.get(row.ended_by, row.ended_by)}"
 
     def find(self, rows: QuerySet[StatusOverride], term: str) -> QuerySet[StatusOverride]:
-        return search.find(rows, term, ["stripe_subscription_id"])
+        return narrowing.find(rows, term, ["stripe_subscription_id"])

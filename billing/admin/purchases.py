@@ -6,7 +6,7 @@ from django.contrib import admin
 from django.contrib.admin import display
 from django.db.models import Q, QuerySet
 
-from billing.admin import cells, search
+from billing.admin import cells
 from billing.admin.base import ReadOnlyAdmin
 from billing.admin.filters import LIVEMODE, choice_filter, choices_filter, since_filter
 from billing.admin.offers import Offer
@@ -18,6 +18,7 @@ from billing.admin.related import (
     matching,
     operations_on,
 )
+from billing.diagnosis import narrowing
 from billing.models import (
     CreditEntry,
     PaymentReversal,
@@ -65,7 +66,6 @@ class PurchaseAdmin(ReadOnlyAdmin):
     )
     search_fields = ("source",)
     search_help_text = "Email, user, checkout session, invoice, payment or customer"
-    in_palette = True
     empty_text = "A purchase appears when a checkout or a subscription's invoice is paid."
     fieldsets = (
         (
@@ -163,7 +163,7 @@ class PurchaseAdmin(ReadOnlyAdmin):
 
     def find(self, rows: QuerySet[Purchase], term: str) -> QuerySet[Purchase]:
         ids = ("source", "payment_intent_id")
-        return search.find(rows, term, ids, customer="stripe_customer_id", user="user_id")
+        return narrowing.find(rows, term, ids, customer="stripe_customer_id", user="user_id")
 
     def headline(self, row: Purchase) -> tuple[str, str]:
         return ABOUT.get(Purchase.Status(row.status), ""), "warning"
@@ -196,7 +196,6 @@ class ReversalAdmin(ReadOnlyAdmin):
     )
     search_fields = ("stripe_id",)
     search_help_text = "Refund, dispute, payment or charge"
-    in_palette = True
     empty_text = "Refunds and disputes appear when Stripe tells of them."
     fieldsets = (
         (None, {"fields": (("what", "state"), ("amount_words", "active_words"), "payment")}),
@@ -232,4 +231,4 @@ class ReversalAdmin(ReadOnlyAdmin):
 
     def find(self, rows: QuerySet[PaymentReversal], term: str) -> QuerySet[PaymentReversal]:
         ids = ("stripe_id", "payment_intent_id", "charge_id")
-        return search.find(rows, term, ids)
+        return narrowing.find(rows, term, ids)

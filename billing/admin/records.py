@@ -10,7 +10,7 @@ from django.db.models.fields.json import KT
 from django.template.loader import render_to_string
 from django.urls import URLPattern, path, reverse
 
-from billing.admin import cells, search
+from billing.admin import cells
 from billing.admin.base import ReadOnlyAdmin
 from billing.admin.cells import page_url
 from billing.admin.decisions import approval_view, undo_view
@@ -19,6 +19,7 @@ from billing.admin.forms import User
 from billing.admin.offers import ShownOffer
 from billing.admin.operations import operation_view
 from billing.admin.related import Related
+from billing.diagnosis import narrowing
 from billing.models import BillingEvent, OperationRecord
 from billing.operations.base import Actor, OperationError
 from billing.operations.registry import ALL, undo
@@ -147,7 +148,7 @@ class RecordAdmin(ReadOnlyAdmin):
         return cells.link(page_url(done), str(done)) if done else cells.EMPTY
 
     def find(self, rows: QuerySet[OperationRecord], term: str) -> QuerySet[OperationRecord]:
-        named = search.people(term)
+        named = narrowing.people(term)
         return rows.filter(subject__in=named.customers | named.users)
 
     def get_urls(self) -> list[URLPattern]:

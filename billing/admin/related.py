@@ -10,7 +10,7 @@ from django.db.models import Model, QuerySet
 from django.http import HttpRequest
 
 from billing.admin.cells import changelist_url, page_url
-from billing.admin.search import events_of
+from billing.diagnosis.narrowing import events_of
 from billing.models import BillingEvent, InboxEvent, OperationRecord
 
 SHOWN = 10  # rows of each table; a link leads to the others

@@ -5,7 +5,7 @@ from django.contrib.admin import display
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 
-from billing.admin import cells, overrides, search
+from billing.admin import cells, overrides
 from billing.admin.base import NOT_RECEIVED, ReadOnlyAdmin
 from billing.admin.filters import LIVEMODE, choice_filter, since_filter, status_filter
 from billing.admin.forms import User
@@ -19,6 +19,7 @@ from billing.admin.operations import (
     REACTIVATE,
 )
 from billing.admin.related import events_about, inbox_about, matching, operations_on
+from billing.diagnosis import narrowing
 from billing.models import (
     BillingInvoice,
     BillingSubscription,
@@ -62,7 +63,6 @@ class SubscriptionAdmin(ReadOnlyAdmin):
     )  # fmt: skip
     search_fields = ("stripe_subscription_id",)
     search_help_text = "Email, user, subscription, customer, price or invoice"
-    in_palette = True
     empty_text = NOT_RECEIVED
     fieldsets = (
         (
@@ -171,7 +171,7 @@ class SubscriptionAdmin(ReadOnlyAdmin):
 
     def find(self, rows: QuerySet[BillingSubscription], term: str) -> QuerySet[BillingSubscription]:
         ids = ("stripe_subscription_id", "price_id", "latest_invoice_id")
-        return search.find(rows, term, ids, customer="stripe_customer_id", user="user_id")
+        return narrowing.find(rows, term, ids, customer="stripe_customer_id", user="user_id")
 
     def buttons(self, row: BillingSubscription, user: User) -> list[ShownOffer]:
         end = Offer(END_OVERRIDE, target=lambda row: row.stripe_subscription_id).on(row, user)

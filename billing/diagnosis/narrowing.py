@@ -1,25 +1,18 @@
-"""Finding rows by what an operator has at hand: an email, a user's id, any Stripe id.
+"""Narrowing a list to what an operator has at hand: an email, a user's id, any Stripe id.
 
-Whole ids and beginnings of emails are looked up in indexes, so that a search costs the
-same on a large database.
+Whole ids and beginnings of emails are looked up in indexes, so that it costs the same on a
+large database.
 """
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from django.db.models import Model, Q, QuerySet
 from django.db.models.fields.json import KT
 
-from billing.models import (
-    BillingCustomer,
-    BillingEvent,
-    BillingInvoice,
-    BillingSubscription,
-    InboxEvent,
-    PaymentReversal,
-    Purchase,
-)
+from billing.diagnosis.search import customers_of
+from billing.models import BillingCustomer, BillingEvent
 
 Row = TypeVar("Row", bound=Model)
 
@@ -66,44 +59,8 @@ def find(
 
 
 def find_customers(rows: QuerySet[BillingCustomer], term: str) -> QuerySet[BillingCustomer]:
-    """Customers by email, user, name, or the id of anything that is theirs at Stripe."""
-    named = people(term)
-    ids = named.customers or customers_behind(term)
-    if ids:
-        return rows.filter(stripe_customer_id__in=ids)
-    # Nothing begins so: the few who read on will accept a scan of one table.
-    return rows.filter(Q(email__icontains=term) | Q(name__icontains=term))
-
-
-def customers_behind(stripe_id: str) -> frozenset[str]:
-    """The customers that a subscription, invoice, session, payment, refund or event is of."""
-    prefix = stripe_id.partition("_")[0]
-    found: Iterable[str]
-    if prefix == "sub":
-        found = _customers(BillingSubscription.objects.filter(stripe_subscription_id=stripe_id))
-    elif prefix == "in":
-        found = _customers(BillingInvoice.objects.filter(stripe_invoice_id=stripe_id))
-    elif prefix in ("cs", "pi"):
-        found = _customers(
-            Purchase.objects.filter(Q(source=stripe_id) | Q(payment_intent_id=stripe_id))
-        )
-    elif prefix in ("re", "du", "dp"):
-        payments = PaymentReversal.objects.filter(stripe_id=stripe_id)
-        found = _customers(
-            Purchase.objects.filter(payment_intent_id__in=payments.values("payment_intent_id"))
-        )
-    else:
-        found = ()
-    return frozenset(filter(None, found)) or _customers_in_inbox(stripe_id)
-
-
-def _customers(rows: QuerySet[Any]) -> Iterable[str]:
-    return rows.values_list("stripe_customer_id", flat=True)[:MOST_PEOPLE]
-
-
-def _customers_in_inbox(stripe_id: str) -> frozenset[str]:
-    rows = InboxEvent.objects.filter(Q(stripe_event_id=stripe_id) | Q(object_id=stripe_id))
-    return frozenset(filter(None, rows.values_list("customer_id", flat=True)[:MOST_PEOPLE]))
+    """Customers by all that the search knows them by (billing.diagnosis.search)."""
+    return rows.filter(stripe_customer_id__in=customers_of(term))
 
 
 def find_events(rows: QuerySet[BillingEvent], term: str) -> QuerySet[BillingEvent]:
