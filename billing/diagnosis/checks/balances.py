@@ -151,7 +151,10 @@ def _checkout(facts: Facts) -> Fix | None:
     customer = next(iter(reversed(facts.person.customer_ids)), "")
     if pack is None or not customer:
         return None
-    return Fix("create_checkout_link", {"customer": customer, "price": pack.lines[0]["price"]})
+    return Fix(
+        "create_checkout_link",
+        {"customer": customer, "price": str(pack.lines[0].get("price") or "")},
+    )
 
 
 def stray_debits(facts: Facts) -> Iterator[Finding]:

@@ -24,8 +24,9 @@ def is_granted(facts: Facts, bought: Purchase) -> bool:
 
 def worth(facts: Facts, lines: list[dict[str, Any]]) -> int | None:
     """Credits of lines (`price`, `quantity`) by our mapping; None where no price is mapped."""
-    mapped = [line for line in lines if line["price"] in facts.worth]
-    return sum(facts.worth[line["price"]] * line["quantity"] for line in mapped) if mapped else None
+    mapped = [line for line in lines if line.get("price") in facts.worth]
+    counted = (facts.worth[line["price"]] * line.get("quantity", 1) for line in mapped)
+    return sum(counted) if mapped else None
 
 
 def packs_here(facts: Facts) -> Iterator[Finding]:
@@ -152,7 +153,9 @@ def _unattributed(facts: Facts, bought: Purchase) -> Finding:
 
 
 def _unmapped(bought: Purchase) -> Finding:
-    prices = ", ".join(sorted({line["price"] for line in bought.lines})) or "none"
+    prices = (
+        ", ".join(sorted({str(line.get("price") or "none") for line in bought.lines})) or "none"
+    )
     price = format_money(bought.amount, bought.currency)
     return Finding(
         Kind.PRICE_UNMAPPED,
@@ -163,7 +166,9 @@ def _unmapped(bought: Purchase) -> Finding:
         (
             Evidence("Paid", price, bought.source, bought.created_at),
             *(
-                Evidence("Price", line["description"] or "no name", line["price"])
+                Evidence(
+                    "Price", line.get("description") or "no name", str(line.get("price") or "")
+                )
                 for line in bought.lines
             ),
         ),
