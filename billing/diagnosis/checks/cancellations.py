@@ -5,6 +5,7 @@ from datetime import timedelta
 
 from billing.diagnosis.checks.subscriptions import (
     LIVE,
+    OVER,
     attempts,
     decline,
     failed_payment,
@@ -16,14 +17,16 @@ from billing.diagnosis.kinds import Kind
 from billing.formatting import format_time
 from billing.gateway.shapes import dig
 from billing.models import BillingSubscription, OperationRecord
+from billing.projection.accounts import text
 
 SHOWN_FOR = timedelta(days=180)  # after its end, an old subscription explains nothing more
+LONGEST = 500  # characters of a customer's words that are shown
 NONPAYMENT = ("payment_failed", "payment_disputed")
 
 
 def ended(facts: Facts) -> Iterator[Finding]:
     """The newest subscription that ended, where none runs: who cancelled it, when and why."""
-    if any(facts.status_of(row) in LIVE for row in facts.subscriptions):
+    if any(facts.status_of(row) not in (*OVER, "incomplete") for row in facts.subscriptions):
         return
     over = [
         row
@@ -41,14 +44,23 @@ def ended(facts: Facts) -> Iterator[Finding]:
         row.stripe_subscription_id,
         f"{verdict} It ended at {format_time(when)}.",
         (Evidence("Subscription", "canceled", row.stripe_subscription_id, when), *evidence),
-        Fix("create_checkout_link", {"customer": row.stripe_customer_id, "price": row.price_id})
-        if row.price_id and row.stripe_customer_id
-        else None,
+        _another(facts, row),
         for_customer=f"{said} If you would like to go on, you can subscribe again with the link"
         " that we send you.",
         amount=row.amount,
         currency=row.currency,
     )
+
+
+def _another(facts: Facts, row: BillingSubscription) -> Fix | None:
+    """A link to subscribe to the same price; a customer who was deleted gets a new one."""
+    deleted = any(
+        c.deleted for c in facts.customers if c.stripe_customer_id == row.stripe_customer_id
+    )
+    who = row.user_id if deleted else row.stripe_customer_id
+    if not who or not row.price_id:
+        return None
+    return Fix("create_checkout_link", {"customer": who, "price": row.price_id})
 
 
 Who = tuple[Kind, str, str, tuple[Evidence, ...]]
@@ -60,13 +72,9 @@ def _who(facts: Facts, row: BillingSubscription) -> Who:
         return _for_nonpayment(facts, row)
     if operation := cancelled_by(facts, row):
         return _by_an_agent(operation)
-    comment, feedback = _details(facts, row)
-    evidence = tuple(
-        Evidence(label, value)
-        for label, value in (("Comment", comment), ("Feedback", feedback.replace("_", " ")))
-        if value
-    )
-    why = f" They said: “{comment or feedback.replace('_', ' ')}”." if comment or feedback else ""
+    words = their_words(facts, row)
+    evidence = tuple(Evidence(label, value) for label, value in words.items())
+    why = f" They said: {quoted(words)}." if words else ""
     asked = f", asked for at {format_time(row.canceled_at)}" if row.canceled_at else ""
     where = "" if why else " in the portal, unless it was done in Stripe's dashboard"
     return (
@@ -124,7 +132,12 @@ def _by_an_agent(operation: OperationRecord) -> Who:
 
 
 def cancelled_by(facts: Facts, row: BillingSubscription) -> OperationRecord | None:
-    """The operation with which somebody here cancelled it, unless it was taken back since."""
+    """The operation with which somebody here cancelled it, unless it was taken back since.
+
+    Who gives a reason at Stripe did it there: the portal asks for one, and we give none.
+    """
+    if their_words(facts, row):
+        return None
     last = next(
         (
             operation
@@ -137,13 +150,16 @@ def cancelled_by(facts: Facts, row: BillingSubscription) -> OperationRecord | No
     return last if last and last.name == "cancel_at_period_end" else None
 
 
-def _details(facts: Facts, row: BillingSubscription) -> tuple[str, str]:
-    """The customer's comment and feedback, as far as Stripe was asked."""
-    if facts.stripe is None:
-        return "", ""
-    data = facts.stripe.of("subscription").get(row.stripe_subscription_id, {})
+def their_words(facts: Facts, row: BillingSubscription) -> dict[str, str]:
+    """The customer's comment and feedback, as far as Stripe was asked; {} for none."""
+    data = facts.stripe.of("subscription").get(row.stripe_subscription_id) if facts.stripe else None
     details = dig(data, "cancellation_details")
-    return str(dig(details, "comment") or ""), str(dig(details, "feedback") or "")
+    said = {name: text(dig(details, name))[:LONGEST] for name in ("comment", "feedback")}
+    return {name.capitalize(): value.replace("_", " ") for name, value in said.items() if value}
+
+
+def quoted(words: dict[str, str]) -> str:
+    return ", ".join(f"“{value}”" for value in words.values())
 
 
 def _day(row: BillingSubscription) -> str:
@@ -156,12 +172,12 @@ def scheduled(facts: Facts) -> Iterator[Finding]:
         end = row.cancel_at or (row.current_period_end if row.cancel_at_period_end else None)
         if row.status not in LIVE or facts.status_of(row) not in LIVE or end is None:
             continue
-        operation = cancelled_by(facts, row)
-        who = (
-            f"{operation.actor} ({operation.reason})"
-            if operation
-            else "the customer, or in Stripe's dashboard"
-        )
+        operation, words = cancelled_by(facts, row), their_words(facts, row)
+        who = "the customer, or in Stripe's dashboard"
+        if words:
+            who = f"the customer, who said {quoted(words)}"
+        elif operation:
+            who = f"{operation.actor} ({operation.reason})"
         yield Finding(
             Kind.CANCELLATION_SCHEDULED,
             Severity.INFO,
@@ -171,6 +187,7 @@ def scheduled(facts: Facts) -> Iterator[Finding]:
             (
                 Evidence("Subscription", f"{row.status}, ends", row.stripe_subscription_id, end),
                 *(_by_an_agent(operation)[3] if operation else ()),
+                *(Evidence(label, value) for label, value in words.items()),
             ),
             Fix("reactivate_subscription", {"subscription_id": row.stripe_subscription_id}),
             for_customer=f"Your subscription is set to end on {end:%-d %B %Y}. Until then you have"
