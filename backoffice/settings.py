@@ -150,12 +150,12 @@ PUBLIC_URL = read_text(
     default="http://127.0.0.1:8000",
 ).rstrip("/")
 
-# The marketplace's own page, to which the billing portal and checkout lead customers back.
+# The page to which checkout, and a portal link of an agent's, lead customers back.
 BILLING_PAGE_URL = read_text(
     "BILLING_PAGE_URL",
     r"https?://[^\s/]+(/[^\s]*)?",
     "the address of the customers' own billing page",
-    default=PUBLIC_URL,
+    default=f"{PUBLIC_URL}/billing/",
 )
 
 
@@ -303,14 +303,21 @@ LOGGING = {
     "formatters": {
         "line": {"format": "%(asctime)s %(levelname)s %(name)s %(message)s"},
     },
+    "filters": {"without_links": {"()": "backoffice.logs.WithoutLinks"}},
     "handlers": {
         # Commands answer on stdout, so every log line goes to stderr.
-        "stderr": {"class": "logging.StreamHandler", "stream": sys.stderr, "formatter": "line"},
+        "stderr": {
+            "class": "logging.StreamHandler",
+            "stream": sys.stderr,
+            "formatter": "line",
+            "filters": ["without_links"],
+        },
     },
     "root": {"handlers": ["stderr"], "level": "WARNING"},
     "loggers": {
         "billing": {"level": "INFO"},
         "backoffice": {"level": "INFO"},
+        "django.server": {"handlers": ["stderr"], "level": "INFO", "propagate": False},
     },
 }
 
@@ -330,5 +337,6 @@ UNFOLD = {
     "SHOW_VIEW_ON_SITE": False,
     "DASHBOARD_CALLBACK": "billing.admin.home.dashboard",
     "SIDEBAR": SIDEBAR,
-    "COMMAND": {"search_models": True},
+    "COMMAND": {"search_callback": "billing.admin.anything.palette"},
+    "SCRIPTS": [lambda request: static("billing/search.js")],
 }

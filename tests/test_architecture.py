@@ -11,14 +11,14 @@ PACKAGE = ROOT / "billing"
 # Lower layers first; a module imports its own layer and lower ones. Modules of one layer
 # that must not know each other stand apart by name.
 LAYERS = (
-    ("models", "formatting", "permissions", "database"),
+    ("models", "formatting", "permissions", "database", "signed_links"),
     ("gateway",),
     ("mirror",),
     ("projection",),
     ("ingress",),
     ("diagnosis",),
     ("operations",),
-    ("admin", "management", "tasks", "apps"),
+    ("admin", "management", "selfservice", "tasks", "apps"),
 )
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 

@@ -15,7 +15,16 @@ from billing.admin.filters import LIVEMODE, choice_filter, since_filter
 from billing.admin.forms import User
 from billing.admin.notes import NOTES
 from billing.admin.offers import Offer, ShownOffer, sync_offer
-from billing.admin.operations import ADD_NOTE, CHECKOUT, CORRECT, GRANT, MERGE, PORTAL, RECORD
+from billing.admin.operations import (
+    ADD_NOTE,
+    BILLING_PAGE,
+    CHECKOUT,
+    CORRECT,
+    GRANT,
+    MERGE,
+    PORTAL,
+    RECORD,
+)
 from billing.admin.related import Related, matching
 from billing.models import (
     BillingCustomer,
@@ -110,6 +119,7 @@ class CustomerAdmin(ReadOnlyAdmin):
         Offer(GRANT, target=lambda row: row.user_id or ""),
         Offer(CORRECT, target=lambda row: row.user_id or ""),
         Offer(PORTAL, target=CUSTOMER_ID, refusal=deleted, single=True),
+        Offer(BILLING_PAGE, target=CUSTOMER_ID, refusal=deleted, single=True),
         Offer(CHECKOUT, target=CUSTOMER_ID, refusal=deleted, single=True),
         Offer(ADD_NOTE, target=CUSTOMER_ID),
         Offer(MERGE, target=CUSTOMER_ID, single=True),

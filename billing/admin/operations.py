@@ -41,7 +41,7 @@ from billing.admin.forms import (
     User,
 )
 from billing.admin.invoice_forms import CancelForm, MarkPaidForm, PayForm, ResendForm, VoidForm
-from billing.admin.link_forms import CheckoutLinkForm, PortalLinkForm
+from billing.admin.link_forms import BillingLinkForm, CheckoutLinkForm, PortalLinkForm
 from billing.admin.note_forms import AddNoteForm, WithdrawNoteForm
 from billing.admin.replay_forms import ReplayMissedForm
 from billing.admin.subscription_forms import EndOverrideForm, OverrideForm, RecordForm
@@ -117,6 +117,7 @@ MARK_PAID = OperationPage(
 )
 VOID = OperationPage("void-invoice", "block", VoidForm, "Void invoice")
 PORTAL = OperationPage("portal-link", "link", PortalLinkForm, "Portal link")
+BILLING_PAGE = OperationPage("billing-link", "contact_page", BillingLinkForm, "Billing page link")
 CHECKOUT = OperationPage("checkout-link", "add_shopping_cart", CheckoutLinkForm, "Checkout link")
 GRANT_PURCHASE = OperationPage(
     "grant-purchase", "shopping_bag", GrantPurchaseForm, "Grant this purchase"
@@ -128,6 +129,7 @@ MERGE = OperationPage("merge-customers", "merge", MergeForm, "Merge another cust
 ALL = (
     SYNC, SYNC_EVERYTHING, GRANT, CORRECT, REACTIVATE, REPLAY, REPLAY_MISSED, RECORD, OVERRIDE,
     END_OVERRIDE, ADD_NOTE, WITHDRAW_NOTE, CANCEL, RESEND, PAY, MARK_PAID, VOID, PORTAL, CHECKOUT,
+    BILLING_PAGE,
     GRANT_PURCHASE, ATTRIBUTE, REFUND_CLAIM, MERGE,
 )  # fmt: skip
 PAGES = {page.name: page for page in ALL}

@@ -2,6 +2,7 @@
 
 from billing.models import OperationRecord
 from billing.operations.base import Actor, CannotUndoError, Operation, OperationError
+from billing.operations.billing_page import CreateBillingLink
 from billing.operations.cancellation import CancelAtPeriodEnd
 from billing.operations.claims import RefundClaim
 from billing.operations.credits import CorrectBalance, GrantCredits, TakeBackCredits
@@ -44,6 +45,7 @@ ALL: tuple[type[Operation], ...] = (
     VoidInvoice,
     CreatePortalLink,
     CreateCheckoutLink,
+    CreateBillingLink,
 )
 BY_NAME = {operation.name: operation for operation in ALL}
 

@@ -60,6 +60,7 @@ ANSWERS = {
     "mark-invoice-paid": {"target": "in_1", "evidence": "Transfer 1"},
     "void-invoice": {"target": "in_1"},
     "portal-link": {"target": CUSTOMER},
+    "billing-link": {"target": CUSTOMER, "hours": "48"},
     "checkout-link": {"target": CUSTOMER, "price": "price_1"},
     "grant-purchase": {"target": "cs_1", "user": USER},
     "attribute-payment": {"target": "cs_1", "user": USER},

@@ -11,6 +11,7 @@ from django.contrib.auth.models import AnonymousUser, Group, User
 import billing.operations
 from billing.models import BillingEvent, CreditEntry, OperationRecord
 from billing.operations.base import Actor, InvalidInputError, NotPermittedError, Operation
+from billing.operations.billing_page import CreateBillingLink
 from billing.operations.cancellation import CancelAtPeriodEnd
 from billing.operations.claims import RefundClaim
 from billing.operations.credits import CorrectBalance, GrantCredits, TakeBackCredits
@@ -52,6 +53,9 @@ MAKERS: dict[type[Operation], Make] = {
     ),
     VoidInvoice: lambda actor, reason: VoidInvoice(invoice_id="in_1", actor=actor, reason=reason),
     CreatePortalLink: lambda actor, reason: CreatePortalLink(
+        customer="cus_1", actor=actor, reason=reason
+    ),
+    CreateBillingLink: lambda actor, reason: CreateBillingLink(
         customer="cus_1", actor=actor, reason=reason
     ),
     CreateCheckoutLink: lambda actor, reason: CreateCheckoutLink(
