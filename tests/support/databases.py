@@ -168,6 +168,7 @@ def schema_hash() -> str:
     )
     files += sorted((BASE_DIR / "billing" / "models").rglob("*.py"))
     files += [BASE_DIR / "billing" / "management" / "commands" / "migrate.py"]
+    files += [BASE_DIR / "billing" / "permissions.py"]  # what the migrations give to the roles
     digest = hashlib.sha256()
     for file in files:
         digest.update(hashlib.sha256(file.read_bytes()).digest())
