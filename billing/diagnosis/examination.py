@@ -1,5 +1,7 @@
 """Examining a person: the facts, Stripe's word where it can be had, and every check's findings."""
 
+from collections.abc import Sequence
+
 from billing.diagnosis import at_stripe, differences
 from billing.diagnosis.checks import ALL
 from billing.diagnosis.facts import Facts, Person, gather, read_about
@@ -9,13 +11,15 @@ from billing.gateway.observation import StripeDict
 from billing.projection.purchases import is_paid_pack
 
 
-def examine(person: Person, *, ask_stripe: bool) -> tuple[Facts, Report]:
+def examine(person: Person, *, ask_stripe: bool, about: Sequence[str] = ()) -> tuple[Facts, Report]:
     """What is known of a person and what is wrong with it.
+
+    `about` are Stripe ids of more that is looked at: what belongs to nobody we know.
 
     Where Stripe is asked and does not answer, the report says so (`silence`) and has what our
     own rows tell.
     """
-    facts = gather(person)
+    facts = gather(person, about=about)
     report = Report()
     if ask_stripe and (person.customer_ids or facts.emails):
         try:

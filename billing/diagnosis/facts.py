@@ -4,7 +4,7 @@ Read once, with a constant number of statements, newest first and bounded. Check
 functions of it, so that one customer's page and a reconciliation of all run the same ones.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -137,8 +137,11 @@ class Facts:
         }
 
 
-def gather(person: Person, *, now: datetime | None = None) -> Facts:
-    """Everything known here of one person, in a constant number of statements."""
+def gather(person: Person, *, now: datetime | None = None, about: Sequence[str] = ()) -> Facts:
+    """Everything known here of one person, in a constant number of statements.
+
+    `about` adds purchases, and events about objects, that are nobody's, by their Stripe ids.
+    """
     facts = Facts(person, now or timezone.now())
     ids, user = list(person.customer_ids), person.user_id
     theirs = Q(stripe_customer_id__in=ids)
@@ -146,11 +149,11 @@ def gather(person: Person, *, now: datetime | None = None) -> Facts:
     facts.customers = list(BillingCustomer.objects.filter(theirs))
     facts.subscriptions = list(BillingSubscription.objects.filter(owned)[:MOST])
     facts.invoices = list(BillingInvoice.objects.filter(owned)[:MOST])
-    facts.purchases = list(Purchase.objects.filter(owned)[:MOST])
+    facts.purchases = list(Purchase.objects.filter(owned | Q(source__in=about))[:MOST])
     _add_payments(facts)
     if user is not None:
         _add_credits(facts, user)
-    _add_events(facts)
+    _add_events(facts, about)
     _add_changes_by_hand(facts)
     if user is None:
         facts.hinted_user = _user_with_same_email(facts)
@@ -210,11 +213,11 @@ def _was_debited(entries: QuerySet[CreditEntry]) -> Q:
     return Q(Exists(taken)) & ~Q(Exists(back)) & ~Q(Exists(by_operation))
 
 
-def _add_events(facts: Facts) -> None:
+def _add_events(facts: Facts, about: Sequence[str]) -> None:
     waiting = (*UNDONE, InboxEvent.Status.SET_ASIDE)
     ids = facts.person.customer_ids
     events = InboxEvent.objects.defer("body")
-    mine = Q(customer_id__in=ids) | Q(object_id__in=facts.object_ids)
+    mine = Q(customer_id__in=ids) | Q(object_id__in={*facts.object_ids, *about})
     facts.undelivered = list(events.filter(mine, status__in=waiting)[:MOST])
 
 

@@ -32,7 +32,8 @@ AMOUNTS = ("amount_total", "amount_due", "amount", "unit_amount")
 
 @dataclass(slots=True)
 class Looked:
-    """What Stripe said of an id. `error` says in a sentence why it said nothing.
+    """What Stripe said of an id. `error` says in a sentence why it said nothing; `is_unknown`
+    where that is because Stripe has nothing of this id.
 
     Minor units of `currency`; `created` is UTC. `customer_id` is the customer it belongs to,
     `user_id` the user of ours whom a checkout session names; '' where there is none. `bring_in`
@@ -42,6 +43,7 @@ class Looked:
     id: str
     kind: str
     error: str = ""
+    is_unknown: bool = False
     customer_id: str = ""
     user_id: str = ""
     amount: int | None = None
@@ -83,6 +85,7 @@ def look_up(stripe_id: str) -> Looked:
         with giving_up_on_silence():
             _read(looked, gateway())
     except StripeNotFoundError:
+        looked.is_unknown = True
         looked.error = (
             f"Stripe knows no {_words(kind)} {stripe_id} in this account and mode. Check the id,"
             " and whether it is of live or of test mode."
