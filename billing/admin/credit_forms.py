@@ -3,12 +3,14 @@
 from typing import Any
 
 from django import forms
-from unfold.widgets import UnfoldAdminTextInputWidget
+from unfold.widgets import UnfoldAdminIntegerFieldWidget, UnfoldAdminTextInputWidget
 
 from billing.admin.forms import MAX_ID, OperationForm, TargetsField
 from billing.operations.claims import RefundClaim
+from billing.operations.credits import TakeBackCredits
 from billing.operations.people import MergeCustomers
 from billing.operations.purchases import AttributePayment, GrantPurchase
+from billing.operations.tying import TieOutBalance
 
 PURCHASE = "A checkout session (cs_), invoice (in_) or payment intent (pi_)."
 
@@ -57,6 +59,42 @@ class RefundClaimForm(OperationForm):
     intro = "Gives back what a failed claim cost, once for each claim."
 
     target = TargetsField(label="Claim", help_text="The number of the lead claim.")
+
+
+class TakeBackForm(OperationForm):
+    operation = TakeBackCredits
+    intro = (
+        "Takes back credits that were granted by hand, such as for a purchase that was granted"
+        " by itself too, while the balance still has them. It undoes the grant, once."
+    )
+
+    target = TargetsField(label="User", help_text="Our own id of the user.")
+    amount = forms.IntegerField(
+        label="Credits",
+        max_value=-1,
+        widget=UnfoldAdminIntegerFieldWidget,
+        help_text="As many as were granted, with a minus: -50 takes 50 back.",
+    )
+    grant = forms.CharField(
+        label="Granted by operation",
+        max_length=MAX_ID,
+        widget=UnfoldAdminTextInputWidget,
+        help_text="The key of the operation that granted them, op_.",
+    )
+    field_order = ("target", "amount", "grant")
+
+    def arguments(self) -> dict[str, Any]:
+        return {"amount": self.cleaned_data["amount"], "grant": self.cleaned_data["grant"]}
+
+
+class TieOutForm(OperationForm):
+    operation = TieOutBalance
+    intro = (
+        "Brings a balance that differs from its ledger back to what the ledger says. What the"
+        " ledger never saw is entered first, so that both steps can be seen for good."
+    )
+
+    target = TargetsField(label="User", help_text="Our own id of the user.")
 
 
 class MergeForm(OperationForm):

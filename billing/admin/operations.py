@@ -28,6 +28,8 @@ from billing.admin.credit_forms import (
     GrantPurchaseForm,
     MergeForm,
     RefundClaimForm,
+    TakeBackForm,
+    TieOutForm,
 )
 from billing.admin.forms import (
     WHY,
@@ -124,13 +126,15 @@ GRANT_PURCHASE = OperationPage(
 )
 ATTRIBUTE = OperationPage("attribute-payment", "person_search", AttributeForm, "Attribute payment")
 REFUND_CLAIM = OperationPage("refund-claim", "undo", RefundClaimForm, "Give credits back")
+TAKE_BACK = OperationPage("take-back-credits", "remove_circle", TakeBackForm, "Take back credits")
+TIE_OUT = OperationPage("tie-out-balance", "join_inner", TieOutForm, "Tie out balance")
 MERGE = OperationPage("merge-customers", "merge", MergeForm, "Merge another customer")
 
 ALL = (
     SYNC, SYNC_EVERYTHING, GRANT, CORRECT, REACTIVATE, REPLAY, REPLAY_MISSED, RECORD, OVERRIDE,
     END_OVERRIDE, ADD_NOTE, WITHDRAW_NOTE, CANCEL, RESEND, PAY, MARK_PAID, VOID, PORTAL, CHECKOUT,
     BILLING_PAGE,
-    GRANT_PURCHASE, ATTRIBUTE, REFUND_CLAIM, MERGE,
+    GRANT_PURCHASE, ATTRIBUTE, REFUND_CLAIM, TAKE_BACK, TIE_OUT, MERGE,
 )  # fmt: skip
 PAGES = {page.name: page for page in ALL}
 

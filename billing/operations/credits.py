@@ -16,6 +16,7 @@ from billing.operations import inputs, limits
 from billing.operations.base import (
     CannotUndoError,
     Change,
+    InvalidInputError,
     Operation,
     OperationError,
     Plan,
@@ -224,6 +225,7 @@ class TakeBackCredits(CreditAdjustment):
 
     Only while the balance still has them: credits that were spent are not made a debt of
     the user's by an undo. A `purchase` (cs_ or in_) that was granted stays without credits.
+    `grant` is the key of the operation that it undoes, where that is not given as `undoes`.
     """
 
     name = "take_back_credits"
@@ -231,12 +233,21 @@ class TakeBackCredits(CreditAdjustment):
     permission = TAKE_BACK
 
     def __init__(
-        self, *, user_id: str, amount: int | str, purchase: str | None = None, **common: Any
+        self,
+        *,
+        user_id: str,
+        amount: int | str,
+        purchase: str | None = None,
+        grant: str | None = None,
+        **common: Any,
     ) -> None:
         super().__init__(**common)
         self.user_id = inputs.user_id(user_id)
         self.amount = inputs.whole_number(amount, "The amount", least=-MOST_HELD, most=MOST_HELD)
         self.purchase_id = inputs.stripe_id(purchase, *PURCHASES) if purchase else None
+        self.grant = inputs.words(grant, "The operation", most=inputs.MAX_ID) if grant else None
+        if self.grant:
+            self.undoes = applied(self.grant)
 
     @property
     def source(self) -> str:
@@ -248,7 +259,8 @@ class TakeBackCredits(CreditAdjustment):
         raise CannotUndoError("It is an undo itself: grant the credits anew.")
 
     def parameters(self) -> dict[str, Any]:
-        return {"user_id": self.user_id, "amount": self.amount, "purchase": self.purchase_id}
+        asked = {"user_id": self.user_id, "amount": self.amount, "purchase": self.purchase_id}
+        return {**asked, "grant": self.grant} if self.grant else asked
 
     def plan(self) -> Plan:
         balance, owed = self.balance()
@@ -268,6 +280,7 @@ class TakeBackCredits(CreditAdjustment):
                 f"{purchase.source} was refunded or disputed meanwhile, which took credits back."
                 " Correct the balance instead."
             )
+        plan.blocked = self._mismatch() or plan.blocked
         return plan
 
     def run(self, record: OperationRecord) -> Result:
@@ -275,6 +288,23 @@ class TakeBackCredits(CreditAdjustment):
             return self._take_back(record)
         except LedgerError as error:
             raise OperationError(f"{error} Nothing was taken back.") from error
+
+    def _mismatch(self) -> str:
+        """Why the operation that was named cannot be undone by this; '' where none was."""
+        if self.grant is None or self.undoes is None:
+            return ""
+        if done := self.undoes.undone_by.filter(status=OperationRecord.Status.APPLIED).first():
+            return f"{done.actor} has taken it back already."
+        details = self.undoes.result.get("details", {})
+        moved = (details.get("user_id") or self.undoes.subject, details.get("amount"))
+        if self.undoes.name != GrantCredits.name or moved != (self.user_id, -self.amount):
+            return (
+                f"Operation {self.grant} did not grant {-self.amount:,} credits to user"
+                f" {self.user_id}: look it up under Operations, and take back what it granted."
+            )
+        if details.get("purchase") != self.purchase_id:
+            return f"Operation {self.grant} was for a purchase: undo it on its own page."
+        return ""
 
     def _purchase(self) -> Purchase | None:
         return Purchase.objects.filter(source=self.purchase_id or "").first()
@@ -307,6 +337,15 @@ class TakeBackCredits(CreditAdjustment):
                 },
             )
         return result
+
+
+def applied(key: str) -> OperationRecord:
+    """The applied operation with this key. Raises InvalidInputError where there is none."""
+    status = OperationRecord.Status.APPLIED
+    record = OperationRecord.objects.filter(key=key, status=status).first()
+    if record is None:
+        raise InvalidInputError(f"No operation {key[:60]} was applied: look under Operations.")
+    return record
 
 
 def differences(bought: NamedPurchase, user_id: str, amount: int) -> list[str]:

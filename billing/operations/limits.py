@@ -11,7 +11,7 @@ from billing.models import OperationRecord
 from billing.operations.base import Actor
 from billing.permissions import COMMAND_LIMIT, CREDIT_LIMITS, CreditLimit
 
-COUNTED = ("grant_credits", "correct_balance")
+COUNTED = ("grant_credits", "correct_balance", "tie_out_balance")
 A_DAY = timedelta(hours=24)
 
 

@@ -21,12 +21,14 @@ from billing.operations.recording import RecordSubscription
 from billing.operations.replay import ReplayEvents
 from billing.operations.subscriptions import ReactivateSubscription
 from billing.operations.sync import SyncFromStripe
+from billing.operations.tying import TieOutBalance
 
 ALL: tuple[type[Operation], ...] = (
     SyncFromStripe,
     GrantCredits,
     CorrectBalance,
     TakeBackCredits,
+    TieOutBalance,
     GrantPurchase,
     AttributePayment,
     RefundClaim,

@@ -90,6 +90,56 @@ def correct(
     return posted
 
 
+def recorded(user_id: str) -> tuple[int, int]:
+    """What a user's entries add up to: their credits, and what they owe."""
+    with cursor() as bound:
+        bound.execute(
+            "SELECT coalesce(sum(delta), 0)::bigint, coalesce(sum(owed_delta), 0)::bigint"
+            " FROM credit_entries WHERE user_id = %s",
+            [user_id],
+        )
+        balance, owed = bound.fetchone()
+    return balance, owed
+
+
+def ways_back(
+    user_id: str, held: tuple[int, int], ledger: tuple[int, int], *, reason: str, source: str
+) -> tuple[Posted, Posted]:
+    """The two entries that tie a balance (`held`, with what is owed) out with its ledger.
+
+    The first tells what the ledger never saw, the second takes the balance back to what
+    the ledger said; where that was below 0, to 0. `source` keys the second.
+    """
+    unseen = (held[0] - ledger[0], held[1] - ledger[1])
+    after = (max(ledger[0], 0), max(ledger[1], 0))
+    back = (after[0] - held[0], after[1] - held[1])
+    kind = CreditEntry.Kind.CORRECTION
+    first = Entry(user_id, unseen[0] - unseen[1], kind, f"{source}:unseen", reason)
+    second = Entry(user_id, back[0] - back[1], kind, source, reason)
+    return Posted(first, *unseen, *held), Posted(second, *back, *after)
+
+
+def tie_out(user_id: str, *, reason: str, source: str) -> tuple[Posted, Posted] | None:
+    """Brings a balance that was written past the triggers back to what its ledger says.
+
+    Both steps become entries (`ways_back`), computed under the row's lock. None where
+    balance and ledger agree. Raises LedgerError where the triggers are still off.
+    """
+    held, ledger = _lock([user_id])[user_id], recorded(user_id)
+    if held == ledger:
+        return None
+    unseen, back = ways_back(user_id, held, ledger, reason=reason, source=source)
+    CreditEntry.objects.create(**_announced(unseen))
+    if back.delta or back.owed_delta:
+        _write([back])
+    if recorded(user_id) != (back.balance_after, back.owed_after):
+        raise LedgerError(
+            "The triggers of lead_credits are off, so that the ledger sees no change: enable them"
+            " (ALTER TABLE lead_credits ENABLE TRIGGER ALL), then try again."
+        )
+    return unseen, back
+
+
 def move(from_user: str, to_user: str, *, reason: str, sources: tuple[str, str]) -> list[Posted]:
     """Moves all of a user's credits, and what they owe, to another user: one entry for each.
 

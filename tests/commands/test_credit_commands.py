@@ -4,7 +4,7 @@ import pytest
 
 from billing.models import BillingEvent, CreditEntry, LeadClaim, OperationRecord, Purchase
 from tests.commands.conftest import Run
-from tests.operations.shop import Shop, audits, balance
+from tests.operations.shop import Shop, audits, balance, past_triggers
 
 pytestmark = pytest.mark.django_db
 WHY = ("--reason", "The customer called", "--reason-code", "data_repair", "--ticket", "T-3")
@@ -67,6 +67,32 @@ def test_a_claims_credits_are_given_back(run: Run) -> None:
     assert balance("u_ada") == (2, 0)
 
 
+def test_a_balance_is_tied_out_with_its_ledger(run: Run) -> None:
+    run("grant_credits", "u_ada", "50", *WHY)
+    past_triggers("UPDATE lead_credits SET balance = 10")
+    shown = run("tie_out_balance", "u_ada", "--dry-run")
+    assert "  Balance: 10 -> 50" in shown.stdout
+    assert "  Entry for what the ledger never saw: none -> -40 credits, balance 10" in shown.stdout
+    assert balance("u_ada") == (10, 0)
+    done = run("tie_out_balance", "u_ada", *WHY, "--json")
+    assert (done.code, done.document["result"]["details"]["amount"]) == (0, 40)
+    again = run("tie_out_balance", "u_ada", *WHY, "--json")
+    assert (again.code, again.document["status"]) == (1, "failed")
+    assert "nothing to tie out" in again.error
+    assert balance("u_ada") == (50, 0)
+
+
+def test_a_grant_by_hand_is_taken_back(run: Run) -> None:
+    key = run("grant_credits", "u_ada", "50", *WHY, "--json").document["key"]
+    shown = run("take_back_credits", "u_ada", "50", "--operation", key, "--dry-run")
+    assert "  Balance: 50 -> 0" in shown.stdout
+    assert balance("u_ada") == (50, 0)
+    assert run("take_back_credits", "u_ada", "49", "--operation", key, *WHY).code == 1
+    assert run("take_back_credits", "u_ada", "50", "--operation", key, *WHY).code == 0
+    assert run("take_back_credits", "u_ada", "50", "--operation", key, *WHY).code == 1
+    assert balance("u_ada") == (0, 0)
+
+
 def test_a_merge_waits_for_another_person(run: Run, shop: Shop) -> None:
     kept = shop.subscribe()["customer"]
     gone = shop.subscribe(user_id="u_two")["customer"]
@@ -91,6 +117,11 @@ def test_a_merge_waits_for_another_person(run: Run, shop: Shop) -> None:
         (("attribute_payment", "cs_1", "", *WHY), "user id"),
         (("refund_claim", "many", *WHY), "whole number"),
         (("refund_claim", "0", *WHY), "from 1 to"),
+        (("tie_out_balance", " ", *WHY), "user id"),
+        (("tie_out_balance", "u" * 5000, *WHY), "user id"),
+        (("tie_out_balance", "u_ada"), "Give a reason"),
+        (("take_back_credits", "u", "-5", "--operation", "op_1", *WHY), "whole number"),
+        (("take_back_credits", "u", "5", "--operation", "op_1", *WHY), "No operation op_1"),
         (("merge_customers", "cus_1", "cus_1", *WHY), "the same one"),
         (("merge_customers", "cus_1", "sub_1", *WHY), "begin with cus_"),
     ],

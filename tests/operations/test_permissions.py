@@ -25,6 +25,7 @@ from billing.operations.recording import RecordSubscription
 from billing.operations.replay import ReplayEvents
 from billing.operations.subscriptions import ReactivateSubscription
 from billing.operations.sync import SyncFromStripe
+from billing.operations.tying import TieOutBalance
 from billing.permissions import OPERATIONS, ROLES
 
 Make = Callable[[Actor, str], Operation]
@@ -84,12 +85,18 @@ MAKERS: dict[type[Operation], Make] = {
     AttributePayment: lambda actor, reason: AttributePayment(
         purchase_id="cs_1", user_id="u", actor=actor, reason=reason
     ),
+    TieOutBalance: lambda actor, reason: TieOutBalance(user_id="u", actor=actor, reason=reason),
     RefundClaim: lambda actor, reason: RefundClaim(claim_id=1, actor=actor, reason=reason),
     MergeCustomers: lambda actor, reason: MergeCustomers(
         kept="cus_1", gone="cus_2", actor=actor, reason=reason
     ),
 }
-FOR_ENGINEERS = {"billing.override_status", "billing.end_override", "billing.merge_customers"}
+FOR_ENGINEERS = {
+    "billing.override_status",
+    "billing.end_override",
+    "billing.merge_customers",
+    "billing.tie_out_balance",
+}
 MAY = {
     "support": set(OPERATIONS) - FOR_ENGINEERS,
     "finance": set(),
