@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from billing.diagnosis import differences
 from billing.diagnosis.causes import open_cause, open_events
 from billing.diagnosis.checks.subscriptions import (
+    OVER,
     OWING,
     PAYABLE,
     attempts,
@@ -50,7 +51,7 @@ def _unpaid(facts: Facts, invoice: BillingInvoice, *, late: bool) -> Finding:
         Severity.MONEY,
         invoice.stripe_invoice_id,
         f"Invoice {invoice.number or invoice.stripe_invoice_id} over {due} is {invoice.status}"
-        f"{when}, after {attempts(invoice)}{why}.",
+        f"{when}, after {attempts(invoice)}{why}.{_after_its_end(facts, invoice)}",
         (
             Evidence("Invoice", f"{due} due", invoice.stripe_invoice_id, invoice.created_at),
             *(
@@ -71,6 +72,16 @@ def _unpaid(facts: Facts, invoice: BillingInvoice, *, late: bool) -> Finding:
         amount=invoice.amount_remaining,
         currency=invoice.currency,
     )
+
+
+def _after_its_end(facts: Facts, invoice: BillingInvoice) -> str:
+    """What else to do about an invoice whose subscription has ended, as a sentence; else ''."""
+    has_ended = any(
+        row.stripe_subscription_id == invoice.stripe_subscription_id
+        and facts.status_of(row) in OVER
+        for row in facts.subscriptions
+    )
+    return " Its subscription has ended: void it if they owe nothing for it." if has_ended else ""
 
 
 def is_paid_by_hand(facts: Facts, invoice: BillingInvoice) -> bool:
