@@ -3,7 +3,8 @@
 import logging
 import re
 
-SECRET = re.compile(r"(/billing/)[^/\s\"'?]+")
+# What is signed, a dot, and its signature: other addresses below /billing/ are no secrets.
+SECRET = re.compile(r"(/billing/)[\w=%-]{10,}(?:\.|%2E)[\w=%.-]{10,}", re.IGNORECASE)
 HIDDEN = r"\1(link)"
 
 

@@ -10,7 +10,7 @@ from django.utils.dateparse import parse_datetime
 from billing.formatting import format_time, iso_time
 from billing.models import BillingCustomer, OperationRecord
 from billing.operations import inputs
-from billing.operations.base import CannotUndoError, Operation, OperationError, Plan, Result
+from billing.operations.base import CannotUndoError, InvalidInputError, Operation, Plan, Result
 from billing.operations.links import CustomerLink
 from billing.permissions import BILLING_LINK
 from billing.signed_links import Link
@@ -98,15 +98,15 @@ class CreateBillingLink(CustomerLink):
         )
 
     def _row(self) -> BillingCustomer:
-        """The one customer who is meant. Raises OperationError for none, or several."""
+        """The one customer who is meant. Raises InvalidInputError for none, or several."""
         by_user = Q(user_id=self.named, deleted=False)
         meant = Q(stripe_customer_id=self.named) if self.named.startswith("cus_") else by_user
         rows = list(BillingCustomer.objects.filter(meant).order_by("id")[:20])
         if len(rows) > 1:
             ids = ", ".join(row.stripe_customer_id for row in rows)
-            raise OperationError(f"User {self.named} has several customers: name one of {ids}.")
+            raise InvalidInputError(f"User {self.named} has several customers: name one of {ids}.")
         if not rows:
-            raise OperationError(
+            raise InvalidInputError(
                 f"No customer {self.named} is known here: sync them from Stripe first."
             )
         return rows[0]

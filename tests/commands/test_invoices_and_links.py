@@ -1,7 +1,9 @@
 """The commands for invoices, links and cancellations."""
 
 import pytest
+from django.conf import settings
 from django.core.management import load_command_class
+from django.test import Client
 
 from billing.models import BillingInvoice, OperationRecord
 from tests.commands.conftest import Run
@@ -9,8 +11,8 @@ from tests.operations.shop import Shop, audits, status_here
 
 WHY = ("--reason", "The customer called", "--ticket", "T-1", "--actor", "carol")
 NAMES = (
-    "cancel_subscription", "checkout_link", "mark_invoice_paid", "pay_invoice", "portal_link",
-    "resend_invoice", "void_invoice",
+    "billing_link", "cancel_subscription", "checkout_link", "mark_invoice_paid", "pay_invoice",
+    "portal_link", "resend_invoice", "void_invoice",
 )  # fmt: skip
 
 
@@ -99,6 +101,22 @@ def test_portal_link_is_printed_once(run: Run, shop: Shop) -> None:
 
 
 @pytest.mark.django_db
+def test_billing_link_is_printed_once(run: Run, shop: Shop, client: Client) -> None:
+    """F6: the page opens, and a second try with the same key does not tell the link again."""
+    customer = shop.subscribe()["customer"]
+    shop.deliver()
+    assert "good for 24 hours" in run("billing_link", customer, "--hours", "24", "--dry-run").stdout
+    ran = run("billing_link", "u_ada", *WHY, "--json")
+    link = ran.document["result"]["once"]
+    assert client.get(link.removeprefix(settings.PUBLIC_URL)).status_code == 200
+    again = run("billing_link", "u_ada", *WHY, "--key", ran.document["key"])
+    assert "Done by an earlier try" in again.stdout
+    assert link not in again.stdout
+    last = run("billing_link", customer, *WHY).stdout.splitlines()[-1]
+    assert last.startswith(f"{settings.PUBLIC_URL}/billing/")
+
+
+@pytest.mark.django_db
 def test_checkout_link(run: Run, shop: Shop) -> None:
     plan = run("checkout_link", "u_ada", "--price", shop.pack, "--dry-run", "--json")
     assert plan.document["plan"]["warnings"] == []
@@ -121,6 +139,8 @@ def test_checkout_link(run: Run, shop: Shop) -> None:
         (("portal_link", "", *WHY), "Give a user id"),
         (("portal_link", "u_nobody", *WHY), "No customer of user u_nobody is known here"),
         (("checkout_link", "u", "--price", "prod_1", *WHY), "price_ or plan_"),
+        (("billing_link", "u", "--hours", "169", *WHY), "The hours must be from 1 to 168"),
+        (("billing_link", "u_nobody", *WHY), "sync them from Stripe first"),
     ],
 )
 def test_wrong_usage_exits_with_2_and_says_what_is_wrong(
