@@ -8,7 +8,7 @@ VENV_PYTHON = .venv/bin/python
 INSTALLED = .venv/.installed
 WORKERS ?= 2
 
-.PHONY: help install demo demo-reset stop test lint bench drill year
+.PHONY: help install demo demo-reset stop test lint bench bench-search drill year
 .DEFAULT_GOAL := help
 
 help:
@@ -21,6 +21,7 @@ help:
 	@echo "make drill       kills the worker, PostgreSQL and the web server in 1,000 deliveries"
 	@echo "make year        a year of 1,000 customers, every row compared; takes many minutes"
 	@echo "make bench       our speed beside dj-stripe's own; takes minutes"
+	@echo "make bench-search  how long a search takes among 200,000 customers and 1,000,000 events"
 
 install: $(INSTALLED)
 
@@ -56,6 +57,9 @@ test: lint
 
 bench: install
 	$(VENV_PYTHON) -m tests.bench
+
+bench-search: install
+	$(VENV_PYTHON) -m tests.bench.search
 
 drill: install
 	$(VENV_PYTHON) -m tests.durability

@@ -11,7 +11,7 @@ from typing import TypeVar
 from django.db.models import Model, Q, QuerySet
 from django.db.models.fields.json import KT
 
-from billing.diagnosis.search import customers_of
+from billing.diagnosis.search import search
 from billing.models import BillingCustomer, BillingEvent
 
 Row = TypeVar("Row", bound=Model)
@@ -59,8 +59,13 @@ def find(
 
 
 def find_customers(rows: QuerySet[BillingCustomer], term: str) -> QuerySet[BillingCustomer]:
-    """Customers by all that the search knows them by (billing.diagnosis.search)."""
-    return rows.filter(stripe_customer_id__in=customers_of(term))
+    """Customers by all that the search knows them by; by a part of an email or name, all."""
+    found = search(term)
+    ids = [i for hit in found.hits for i in hit.person.customer_ids]
+    matches = Q(stripe_customer_id__in=ids)
+    if found.more:
+        matches |= Q(email__icontains=term) | Q(name__icontains=term)
+    return rows.filter(matches)
 
 
 def find_events(rows: QuerySet[BillingEvent], term: str) -> QuerySet[BillingEvent]:

@@ -34,7 +34,7 @@ from billing.models import (
     Purchase,
 )
 
-__all__ = ["Found", "Hit", "Looked", "Thing", "customers_of", "look_up", "search"]
+__all__ = ["Found", "Hit", "Looked", "Thing", "look_up", "search"]
 
 MOST = 50  # people that a search shows; with more it must be more precise
 MOST_AT_PRICE = 20  # customers with a live subscription that a price's search shows
@@ -139,11 +139,6 @@ def search(term: str) -> Found:
         found.advice = NEEDS_MORE.format(readings[0].last4)
     _choose(found, _matches(typed, readings), MOST_AT_PRICE if found.kind == "price" else MOST)
     return found
-
-
-def customers_of(term: str) -> list[str]:
-    """The Stripe customers of everybody whom a term names: what the list of customers shows."""
-    return [i for hit in search(term).hits for i in hit.person.customer_ids]
 
 
 def _matches(term: str, readings: list[Card]) -> list[_Match]:

@@ -161,3 +161,12 @@ def test_a_search_takes_as_many_statements_however_many_it_lists(support: Client
         rows.subscription(f"sub_{number}", stripe_customer_id=f"cus_{number}")
         rows.grant(f"u_{number}", 3)
     assert count_queries(lambda: searched(support, "ada@example.com")) == few <= 20
+
+
+def test_the_list_of_customers_pages_through_all_that_match(support: Client) -> None:
+    """More than a search shows: the list has pages, and filters."""
+    for number in range(60):
+        rows.customer(f"u_{number}", f"cus_{number}")
+    page = support.get(changelist_url(BillingCustomer, q="ada@exam", p="2")).content.decode()
+    assert "60 results" in page
+    assert "cus_0" in page

@@ -369,6 +369,7 @@ def test_what_stripe_does_not_know_is_said(shop: Shop) -> None:
     """Another account's id, or another mode's."""
     looked = look_up("cus_ofAnother")
     assert "Stripe knows no customer cus_ofAnother in this account and mode" in looked.error
+    assert looked.is_unknown
     assert looked.bring_in is None
     with pytest.raises(ValueError, match="does not look like an id"):
         look_up("ada@example.com")
@@ -378,4 +379,5 @@ def test_a_dead_stripe_is_said(shop: Shop) -> None:
     shop.sandbox.control("faults", path="/v1/*", status=500)
     looked = look_up("cus_1")
     assert "Try again" in looked.error
+    assert not looked.is_unknown
     assert looked.as_dict()["error"] == looked.error
