@@ -23,16 +23,14 @@ def not_processed(facts: Facts) -> Iterator[Finding]:
         replay = Fix("replay_events", {"event_ids": [event.stripe_event_id]})
         match event.status:
             case Status.FAILED | Status.DEAD:
-                again = (
-                    "It is tried again by itself"
-                    if event.status == Status.FAILED
-                    else ("It was given up")
-                )
+                is_open = event.status == Status.FAILED
+                again = "It is tried again by itself" if is_open else "It was given up"
+                times = f"{event.attempts} time{'' if event.attempts == 1 else 's'}"
                 yield _about(
                     event,
                     Kind.EVENT_FAILED,
                     Severity.MONEY,
-                    f"{event.type} was received and failed {event.attempts} times:"
+                    f"{event.type} was received and failed {times}:"
                     f" {event.reason} {again}; what it brings is missing here.",
                     replay,
                 )

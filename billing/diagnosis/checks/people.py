@@ -1,14 +1,20 @@
 """Customers: deleted, unknown or otherwise at Stripe; rows that somebody changed by raw SQL."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
+from django.db.models import Model
+
+from billing.diagnosis import differences
 from billing.diagnosis.checks.subscriptions import LIVE
 from billing.diagnosis.facts import Facts
 from billing.diagnosis.findings import Check, Evidence, Finding, Fix, Severity
 from billing.diagnosis.kinds import Kind
+from billing.formatting import format_time
+from billing.gateway.observation import StripeDict
 from billing.models import BillingCustomer, BillingEvent
-from billing.projection.accounts import customer_row
+from billing.projection.accounts import customer_row, invoice_row, payment_row, subscription_row
 
 
 def at_stripe(facts: Facts) -> Iterator[Finding]:
@@ -49,12 +55,20 @@ def _deleted(row: BillingCustomer, verdict: str) -> Finding:
 
 
 def _left_behind(facts: Facts, row: BillingCustomer) -> str:
-    """What a deleted customer still has here, as a clause; '' for nothing."""
-    live = sum(
-        s.stripe_customer_id == row.stripe_customer_id and s.status in LIVE
-        for s in facts.subscriptions
+    """What a deleted customer still has here, and not at Stripe, as a clause; '' for nothing."""
+    theirs = row.stripe_customer_id
+    live = sum(s.stripe_customer_id == theirs and s.status in LIVE for s in facts.subscriptions)
+    closed = sum(
+        i.stripe_customer_id == theirs and i.status == "open" and facts.status_of(i) != "open"
+        for i in facts.invoices
     )
-    return f"{live} subscription{'s are' if live > 1 else ' is'}" if live else ""
+    left = [_counted(live, "subscription"), _counted(closed, "invoice")]
+    named = " and ".join(each for each in left if each)
+    return f"{named} {'is' if live + closed == 1 else 'are'}" if named else ""
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}" if number else ""
 
 
 def _otherwise(row: BillingCustomer, wanted: Mapping[str, Any]) -> Iterator[Finding]:
@@ -77,72 +91,136 @@ def _otherwise(row: BillingCustomer, wanted: Mapping[str, Any]) -> Iterator[Find
         )
 
 
-# Tables whose rows are Stripe's, and what a sync calls them.
-SYNCED: Mapping[str, tuple[str, str]] = {
-    "billing_subscriptions": ("subscription", "stripe_subscription_id"),
-    "billing_invoices": ("invoice", "stripe_invoice_id"),
-    "billing_customers": ("customer", "stripe_customer_id"),
-    "billing_payments": ("customer", "stripe_customer_id"),
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A table whose rows are Stripe's: what one is called, its key, and what brings it back."""
+
+    kind: str  # as Stripe was asked for it
+    key: str
+    row: Callable[[StripeDict], Mapping[str, Any]]
+    rows: Callable[[Facts], Sequence[Model]]
+    sync: str  # the kind of object that is synced, and the column with its id
+    sync_key: str
+
+
+TABLES: Mapping[str, Table] = {
+    "billing_subscriptions": Table(
+        "subscription",
+        "stripe_subscription_id",
+        subscription_row,
+        lambda facts: facts.subscriptions,
+        "subscription",
+        "stripe_subscription_id",
+    ),
+    "billing_invoices": Table(
+        "invoice",
+        "stripe_invoice_id",
+        invoice_row,
+        lambda facts: facts.invoices,
+        "invoice",
+        "stripe_invoice_id",
+    ),
+    "billing_customers": Table(
+        "customer",
+        "stripe_customer_id",
+        customer_row,
+        lambda facts: facts.customers,
+        "customer",
+        "stripe_customer_id",
+    ),
+    "billing_payments": Table(
+        "charge",
+        "stripe_charge_id",
+        payment_row,
+        lambda facts: facts.payments,
+        "customer",
+        "stripe_customer_id",
+    ),
 }
+CALLED = {"charge": "payment"}
+OURS = frozenset({"id", "user_id", "attributed_by", "attributed_at"})  # not Stripe's to confirm
+BY_SYNC = ("sync_from_stripe", "record_subscription", "reactivate_subscription")
+LONGEST = 200  # characters of a value that are shown
 
 
 def by_raw_sql(facts: Facts) -> Iterator[Finding]:
     """Rows of Stripe's that somebody changed by hand, until they were brought back or confirmed."""
     seen: set[tuple[str, str]] = set()
     for event in facts.sql_events:
-        table = event.type.split(".")[1]
-        if table not in SYNCED:
+        name = event.type.split(".")[1]
+        if name not in TABLES:
             continue
-        kind, key = SYNCED[table]
-        row = event.payload.get("after") or event.payload.get("before") or {}
-        subject = str(row.get(key) or "")
-        if not subject or (table, subject) in seen or _is_answered(facts, event, kind, subject):
+        table, row = TABLES[name], {**_state(event, "before"), **_state(event, "after")}
+        subject, synced = str(row.get(table.key) or ""), str(row.get(table.sync_key) or "")
+        if not subject or (name, subject) in seen or not _columns(event):
             continue
-        seen.add((table, subject))
-        yield _changed(event, kind, subject)
+        if _is_synced(facts, event, {subject, synced}) or _agrees(facts, event, table, subject):
+            continue
+        seen.add((name, subject))
+        yield _changed(event, table, subject, synced)
 
 
-def _changed(event: BillingEvent, kind: str, subject: str) -> Finding:
-    payload = event.payload
-    before, after = payload.get("before") or {}, payload.get("after") or {}
-    columns = [name for name in after if before.get(name) != after[name]] if before else []
+def _state(event: BillingEvent, when: str) -> dict[str, Any]:
+    """The row `before` or `after` the change; {} where there was none. NULLs are left out."""
+    found = event.payload.get(when)
+    return found if isinstance(found, dict) else {}
+
+
+def _columns(event: BillingEvent) -> list[str]:
+    """The columns that were changed; all of them where the row was added or deleted."""
+    before, after = _state(event, "before"), _state(event, "after")
+    names = sorted({*before, *after} - {"updated_at"})
+    return [name for name in names if before.get(name) != after.get(name)]
+
+
+def _changed(event: BillingEvent, table: Table, subject: str, synced: str) -> Finding:
+    payload, called = event.payload, CALLED.get(table.kind, table.kind)
     who = f"{payload.get('database_user')} ({payload.get('application') or 'no program named'})"
     verb = event.type.rpartition(".")[2]
     what = {"insert": "added", "delete": "deleted"}.get(verb, "changed")
+    before, after = _state(event, "before"), _state(event, "after")
+    columns = _columns(event) if before and after else ()
     return Finding(
         Kind.RAW_SQL,
         Severity.WARNING,
         subject,
-        f"{who} {what} this {kind} by raw SQL, past the back office."
-        " A sync shows whether Stripe agrees.",
+        f"{who} {what} this {called} by raw SQL at {format_time(event.created_at)}, past the back"
+        f" office. A sync of the {table.sync} shows whether Stripe agrees.",
         (
             Evidence("Raw SQL", f"{verb} by {who}", subject, event.created_at),
-            *(
-                Evidence(name, f"{before.get(name)} → {after[name]}")
-                for name in columns
-                if name != "updated_at"
-            ),
+            *(Evidence(n, f"{_shown(before.get(n))} → {_shown(after.get(n))}") for n in columns),
         ),
-        Fix("sync_from_stripe", {"kind": kind, "id": subject}),
+        Fix("sync_from_stripe", {"kind": table.sync, "id": synced}) if synced else None,
     )
 
 
-def _is_answered(facts: Facts, event: BillingEvent, kind: str, subject: str) -> bool:
-    """Whether a sync or a replay of it, or of its customer, came after the change."""
-    subjects = {subject, facts.user_id, *facts.person.customer_ids}
-    if any(
-        operation.name in ("sync_from_stripe", "record_subscription", "reactivate_subscription")
-        and operation.subject in subjects
+def _shown(value: Any) -> str:
+    return "none" if value is None or value == "" else str(value)[:LONGEST]
+
+
+def _is_synced(facts: Facts, event: BillingEvent, subjects: set[str]) -> bool:
+    """Whether the row, its customer or its user was synced after the change."""
+    synced = {*subjects, facts.user_id, *facts.person.customer_ids}
+    return any(
+        operation.name in BY_SYNC
+        and operation.subject in synced
         and operation.created_at > event.recorded_at
         for operation in facts.operations
-    ):
-        return True
-    return kind != "customer" and any(
-        each.object_id == subject
-        and each.processed_at is not None
-        and each.processed_at > event.recorded_at
-        for each in facts.about.get(subject, ())
     )
+
+
+def _agrees(facts: Facts, event: BillingEvent, table: Table, subject: str) -> bool:
+    """Whether Stripe was asked, and has what was changed as the row has it now."""
+    data = facts.stripe.of(table.kind).get(subject) if facts.stripe else None
+    row = next((r for r in table.rows(facts) if getattr(r, table.key) == subject), None)
+    if data is None or data.get("deleted") or row is None:
+        return False
+    wanted, changed = table.row(data), set(_columns(event))
+    theirs = changed & wanted.keys() - OURS
+    is_whole_row = not (_state(event, "before") and _state(event, "after"))
+    if changed - theirs and not is_whole_row:
+        return False
+    return not differences.between(row, wanted, sorted(theirs))
 
 
 CHECKS: tuple[Check, ...] = (at_stripe, by_raw_sql)
