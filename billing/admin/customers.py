@@ -9,7 +9,7 @@ from django.db.models import Q, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.urls import URLPattern, path
 
-from billing.admin import cells, customer_page, opening, search
+from billing.admin import anything, cells, customer_page, opening
 from billing.admin.base import NOT_RECEIVED, ReadOnlyAdmin
 from billing.admin.filters import LIVEMODE, choice_filter, since_filter
 from billing.admin.forms import User
@@ -26,6 +26,7 @@ from billing.admin.operations import (
     RECORD,
 )
 from billing.admin.related import Related, matching
+from billing.diagnosis import narrowing
 from billing.models import (
     BillingCustomer,
     BillingEvent,
@@ -97,7 +98,6 @@ class CustomerAdmin(ReadOnlyAdmin):
     )
     search_fields = ("email",)
     search_help_text = "Email, name, user, or any Stripe id of theirs"
-    in_palette = True
     change_form_template = "admin/billing/customer.html"
     empty_text = NOT_RECEIVED
     fieldsets = (
@@ -160,7 +160,7 @@ class CustomerAdmin(ReadOnlyAdmin):
             "Latest events",
             BillingEvent,
             "No event.",
-            rows=lambda row: search.events_of(
+            rows=lambda row: narrowing.events_of(
                 customers=[row.stripe_customer_id],
                 objects=[row.stripe_customer_id],
                 users=filter(None, [row.user_id]),
@@ -215,7 +215,7 @@ class CustomerAdmin(ReadOnlyAdmin):
         return cells.link(cells.page_url(found), f"{found.balance:,}{owed}")
 
     def find(self, rows: QuerySet[BillingCustomer], term: str) -> QuerySet[BillingCustomer]:
-        return search.find_customers(rows, term)
+        return narrowing.find_customers(rows, term)
 
     def buttons(self, row: BillingCustomer, user: User) -> list[ShownOffer]:
         record = Offer(RECORD, target=lambda row: "").on(row, user)
@@ -235,6 +235,7 @@ class CustomerAdmin(ReadOnlyAdmin):
         diagnosis = view(customer_page.diagnosis_view)
         return [
             path("open/", view(opening.open_view), name="billing_open"),
+            path("search-anything/", view(anything.search_view), name="billing_search"),
             path("<int:pk>/diagnosis/", diagnosis, name="billing_diagnosis"),
             *super().get_urls(),
         ]
