@@ -6,7 +6,7 @@ from django.test import Client
 from django.urls import reverse
 
 from billing.admin.cells import changelist_url, page_url
-from billing.models import BillingCustomer, LeadCredits
+from billing.models import BillingCustomer, BillingPayment, LeadCredits
 from tests.admin import rows
 from tests.admin.conftest import LogIn, count_queries
 from tests.admin.rows import HOSTILE
@@ -170,3 +170,19 @@ def test_the_list_of_customers_pages_through_all_that_match(support: Client) -> 
     page = support.get(changelist_url(BillingCustomer, q="ada@exam", p="2")).content.decode()
     assert "60 results" in page
     assert "cus_0" in page
+
+
+def test_what_is_nobodys_opens_its_own_page(support: Client) -> None:
+    """An event, a guest's payment, a refund of what nobody knows, a price."""
+    with rows.writing():
+        paid = BillingPayment.objects.create(stripe_charge_id="ch_9", status="succeeded")
+    nobodys = {
+        "ch_9": paid,
+        "evt_1": rows.inbox_event("evt_1", customer_id="", object_id=""),
+        "evt_2": rows.event("evt_2", payload={}),
+        "re_9": rows.reversal("re_9", payment_intent_id="", charge_id=""),
+        "price_1": rows.price("price_1"),
+    }
+    for term, row in nobodys.items():
+        assert opened(support, term) == page_url(row), term
+        assert support.get(page_url(row)).status_code == 200
