@@ -1,0 +1,92 @@
+"""The customer's page in a browser: from "I paid and it does not work" to the fix."""
+
+from collections.abc import Iterator
+from typing import Literal
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from billing.admin.cells import page_url
+from billing.ingress import worker
+from billing.models import BillingCustomer
+from tests.admin.test_browser import PHONE, Desk, say_why
+from tests.admin.test_search_browser import violations
+from tests.operations.shop import Shop, balance
+from tests.sandbox.server import SandboxProcess
+from tests.support.back_office import BackOffice
+
+pytestmark = pytest.mark.browser
+
+
+@pytest.fixture
+def desk(back_office: BackOffice, page: Page) -> Iterator[Desk]:
+    """Errors in the browser's console fail the test."""
+    made = Desk(back_office, page)
+    yield made
+    assert made.errors == []
+
+
+@pytest.fixture
+def ada(sandbox: SandboxProcess, back_office: BackOffice) -> BillingCustomer:
+    """Ada has a subscription, and paid for a pack of which no event ever arrived."""
+    shop = Shop(sandbox)
+    subscribed = shop.subscribe()
+    sandbox.control("deliver")
+    worker.drain()
+    sandbox.control("faults", drop_deliveries=True)
+    shop.buy(customer=subscribed["customer"])
+    sandbox.control("deliver")
+    sandbox.control("faults", http="DELETE")
+    return BillingCustomer.objects.get(user_id="u_ada")
+
+
+def test_she_paid_and_got_nothing_until_support_looked(desk: Desk, ada: BillingCustomer) -> None:
+    """W2, C1, P2: found by her email, named once Stripe was asked, mended in four clicks."""
+    page = desk.page
+    desk.log_in("support")
+    page.keyboard.press("/")
+    page.keyboard.type("ada@ex")
+    page.keyboard.press("Enter")
+    page.wait_for_url(f"**{page_url(ada)}")
+
+    expect(page.get_by_text("Stripe was asked at")).to_be_visible()
+    finding = page.locator("[data-finding=pack_not_granted]")
+    expect(finding).to_contain_text("They paid 45.00 USD for 50 credits")
+    expect(finding).to_contain_text("never arrived")
+    finding.get_by_role("link", name="Replay event").click()
+    expect(page.get_by_role("row", name="Credits of user u_ada: balance")).to_contain_text("70")
+    say_why(page, "Ada paid, and the event never came")
+    page.get_by_role("button", name="Apply").click()
+    expect(page.get_by_text("+50 credits for user u_ada")).to_be_visible()
+    assert balance("u_ada") == (70, 0)
+
+    desk.open(page_url(ada))
+    expect(page.get_by_text("Stripe was asked at")).to_be_visible()
+    expect(page.get_by_text("Nothing is wrong, here or at Stripe")).to_be_visible()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_it_can_be_read_on_a_phone_and_by_all(
+    desk: Desk, ada: BillingCustomer, scheme: Literal["light", "dark"]
+) -> None:
+    page = desk.page
+    page.emulate_media(color_scheme=scheme)
+    page.set_viewport_size(PHONE)
+    desk.log_in("support")
+    desk.open(page_url(ada))
+    expect(page.locator("[data-finding=pack_not_granted]")).to_be_visible()
+    assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
+    assert violations(page) == []
+
+
+def test_a_silent_stripe_is_said_and_asked_again(
+    desk: Desk, ada: BillingCustomer, sandbox: SandboxProcess
+) -> None:
+    page = desk.page
+    desk.log_in("support")
+    sandbox.control("faults", path="/v1/*", status=500)
+    desk.open(page_url(ada))
+    expect(page.get_by_text("Stripe did not answer")).to_be_visible()
+    sandbox.control("faults", http="DELETE")
+    page.get_by_role("link", name="Ask Stripe again").click()
+    expect(page.locator("[data-finding=pack_not_granted]")).to_be_visible()
