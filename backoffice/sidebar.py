@@ -43,6 +43,7 @@ SIDEBAR: dict[str, Any] = {
                 entry("Customers", "person", "billingcustomer"),
                 entry("Subscriptions", "autorenew", "billingsubscription"),
                 entry("Invoices", "receipt_long", "billinginvoice"),
+                entry("Payments", "credit_card", "billingpayment"),
                 entry("Purchases", "shopping_cart", "purchase"),
                 entry("Refunds and disputes", "undo", "paymentreversal"),
             ],

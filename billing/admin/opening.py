@@ -16,6 +16,7 @@ from billing.models import (
     BillingCustomer,
     BillingEvent,
     BillingInvoice,
+    BillingPayment,
     BillingSubscription,
     CreditPrice,
     InboxEvent,
@@ -80,12 +81,15 @@ def _candidates(given: str) -> list[QuerySet[Any]]:
         BillingEvent.objects.filter(stripe_event_id=given),
     ]
     purchases = Purchase.objects.filter(Q(source=given) | Q(payment_intent_id=given))
+    payments = BillingPayment.objects.filter(Q(stripe_charge_id=given) | Q(payment_intent_id=given))
     by_prefix: dict[str, list[QuerySet[Any]]] = {
         "cus": [BillingCustomer.objects.filter(stripe_customer_id=given)],
         "sub": [BillingSubscription.objects.filter(stripe_subscription_id=given)],
         "in": [BillingInvoice.objects.filter(stripe_invoice_id=given), purchases],
         "cs": [purchases],
-        "pi": [purchases],
+        "pi": [purchases, payments],
+        "ch": [payments],
+        "py": [payments],
         "evt": events,
         "price": [CreditPrice.objects.filter(price_id=given)],
     }

@@ -16,6 +16,7 @@ from billing.models import (
     BillingCustomer,
     BillingEvent,
     BillingInvoice,
+    BillingPayment,
     BillingSubscription,
     BulkItem,
     BulkJob,
@@ -40,6 +41,7 @@ MODELS = (
     BillingCustomer,
     BillingSubscription,
     BillingInvoice,
+    BillingPayment,
     Purchase,
     PaymentReversal,
     LeadCredits,
@@ -104,6 +106,22 @@ def invoice(id_: str = "in_1", **more: Any) -> BillingInvoice:
     }
     with writing():
         return BillingInvoice.objects.create(stripe_invoice_id=id_, **fields)
+
+
+def payment(id_: str = "ch_1", **more: Any) -> BillingPayment:
+    """One of Ada's that went through."""
+    fields = {
+        "stripe_customer_id": CUSTOMER,
+        "payment_intent_id": f"pi_of_{id_}",
+        "status": "succeeded",
+        "amount": 2900,
+        "currency": "usd",
+        "brand": "visa",
+        "last4": "4242",
+        **more,
+    }
+    with writing():
+        return BillingPayment.objects.create(stripe_charge_id=id_, **fields)
 
 
 def purchase(source: str = "cs_1", **more: Any) -> Purchase:
@@ -263,6 +281,7 @@ def fill(number: int, *, start: int = 0) -> None:
         customer(USER if i == 0 else f"u_{i}", CUSTOMER if i == 0 else f"cus_{i}")
         subscription(f"sub_{i}")
         invoice(f"in_{i}")
+        payment(f"ch_{i}")
         purchase(f"cs_{i}", payment_intent_id="pi_1")
         reversal(f"re_{i}", payment_intent_id="pi_1")
         inbox_event(f"evt_{i}")
