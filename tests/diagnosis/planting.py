@@ -1,5 +1,6 @@
 """For the tests of the checks: examining a person, and what a finding's fix does about it."""
 
+import re
 from typing import Any
 
 from billing.diagnosis.examination import examine
@@ -10,6 +11,9 @@ from billing.operations.base import Actor, Operation, Result
 from billing.operations.registry import named
 from tests.operations.shop import Shop
 from tests.support.events import deliver_and_drain, events_of
+
+# What a customer is never told: ids of Stripe's and of ours.
+IDS = re.compile(r"\b(acct|ch|cs|cus|dp|evt|in|pi|price|re|sub|u)_\w|\boperation:|\bcli:")
 
 
 def person_of(customer_id: str) -> Person:
@@ -35,6 +39,7 @@ def found(who: str, kind: str, *, ask_stripe: bool = True) -> Finding:
     assert not report.silence, report.silence
     matching = [finding for finding in report.findings if finding.kind == kind]
     assert len(matching) == 1, [f"{f.kind}: {f.verdict}" for f in report.findings]
+    assert not IDS.search(matching[0].for_customer), matching[0].for_customer
     return matching[0]
 
 

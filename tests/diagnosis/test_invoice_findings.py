@@ -11,8 +11,18 @@ from billing.diagnosis.facts import Person, gather
 from billing.diagnosis.findings import Finding, Fix, Severity
 from billing.diagnosis.kinds import Kind
 from billing.models import BillingInvoice
-from tests.diagnosis.planting import deliver_all_but, fix, found, kinds, said, subscribed
-from tests.operations.shop import Shop, balance
+from billing.operations import approvals
+from billing.operations.base import Actor
+from tests.diagnosis.planting import (
+    deliver_all_but,
+    fix,
+    found,
+    kinds,
+    operation_of,
+    said,
+    subscribed,
+)
+from tests.operations.shop import Shop, balance, record_of
 from tests.sandbox.storefront import Storefront
 from tests.support.events import events_of
 
@@ -126,6 +136,22 @@ def test_after_a_subscription_has_ended_its_debt_may_be_none(shop: Shop) -> None
     assert finding.subject == told["invoice"]
     assert "Its subscription has ended: void it if they owe nothing" in finding.verdict
     fix(finding)
+    assert Kind.INVOICE_UNPAID not in kinds("u_ada")
+
+
+def test_what_a_deleted_customer_owes_is_voided(shop: Shop) -> None:
+    """F5: there is no card to charge and nobody to write to; two people agree to let it go."""
+    told = shop.sandbox.story("past_due", subscription=subscribed(shop))
+    gone = shop.sandbox.request("DELETE", f"/v1/customers/{told['customer']}")
+    gone.raise_for_status()
+    shop.deliver()
+    finding = found("u_ada", Kind.INVOICE_UNPAID)
+    assert "The customer is deleted at Stripe and can be charged no more" in finding.verdict
+    assert finding.fix == Fix("void_invoice", {"invoice_id": told["invoice"]})
+    operation = operation_of(finding)
+    assert operation.apply().requested
+    approvals.approve(record_of(operation.key), actor=Actor.cli("carol"), words="They are gone")
+    assert status_here(told["invoice"]) == "void"
     assert Kind.INVOICE_UNPAID not in kinds("u_ada")
 
 

@@ -320,6 +320,15 @@ def test_two_live_subscriptions_and_the_newest_is_ended(shop: Shop) -> None:
     assert shop.at_stripe(second["subscription"])["cancel_at_period_end"] is True
 
 
+def test_one_that_is_ending_does_not_count(shop: Shop) -> None:
+    """The customer has seen it and cancelled one of the two in the portal."""
+    first = shop.subscribe()
+    shop.subscribe(customer=first["customer"])
+    shop.sandbox.story("cancel", subscription=first["subscription"], at_period_end=True)
+    shop.deliver()
+    assert kinds("u_ada") == [Kind.CANCELLATION_SCHEDULED]
+
+
 def late(shop: Shop) -> dict[str, str]:
     """Ada's renewal was declined, and the back office knows it."""
     told: dict[str, str] = shop.sandbox.story("past_due", subscription=subscribed(shop))

@@ -42,7 +42,6 @@ def unpaid(facts: Facts) -> Iterator[Finding]:
 
 def _unpaid(facts: Facts, invoice: BillingInvoice, *, late: bool) -> Finding:
     payment = failed_payment(facts, invoice)
-    is_sent = invoice.status == "open" and is_paid_by_hand(facts, invoice)
     due = format_money(invoice.amount_remaining, invoice.currency)
     why = f": {decline(payment)}" if payment else ""
     when = f", due since {format_time(invoice.due_date)}" if late and invoice.due_date else ""
@@ -64,18 +63,33 @@ def _unpaid(facts: Facts, invoice: BillingInvoice, *, late: bool) -> Finding:
                 else []
             ),
         ),
-        Fix(
-            "resend_invoice" if is_sent else "pay_invoice",
-            {"invoice_id": invoice.stripe_invoice_id},
-        ),
+        Fix(_way_out(facts, invoice), {"invoice_id": invoice.stripe_invoice_id}),
         for_customer=f"An invoice over {due} is still open. You can pay it from your billing page.",
         amount=invoice.amount_remaining,
         currency=invoice.currency,
     )
 
 
+def _way_out(facts: Facts, invoice: BillingInvoice) -> str:
+    """The operation that settles an unpaid invoice. Of a deleted customer nothing is collected."""
+    if _is_deleted(facts, invoice):
+        return "void_invoice"
+    is_sent = invoice.status == "open" and is_paid_by_hand(facts, invoice)
+    return "resend_invoice" if is_sent else "pay_invoice"
+
+
+def _is_deleted(facts: Facts, invoice: BillingInvoice) -> bool:
+    """Whether the customer of an invoice is deleted, by our row or by Stripe's word."""
+    customer_id = invoice.stripe_customer_id
+    data = facts.stripe.of("customer").get(customer_id, {}) if facts.stripe else {}
+    here = any(c.deleted for c in facts.customers if c.stripe_customer_id == customer_id)
+    return here or data.get("deleted") is True
+
+
 def _after_its_end(facts: Facts, invoice: BillingInvoice) -> str:
-    """What else to do about an invoice whose subscription has ended, as a sentence; else ''."""
+    """What else to do where the customer or the subscription is gone, as a sentence; else ''."""
+    if _is_deleted(facts, invoice):
+        return " The customer is deleted at Stripe and can be charged no more: void it."
     has_ended = any(
         row.stripe_subscription_id == invoice.stripe_subscription_id
         and facts.status_of(row) in OVER
