@@ -17,6 +17,7 @@ from billing.gateway.shapes import id_of, session_user_id
 
 MOST_CUSTOMERS = 3  # of one person that Stripe is asked about, the newest
 MOST_EMAILS = 2  # of one person, under which guests are looked for
+MOST_PAYMENTS = 2  # of guests, the newest, of which Stripe is asked what was refunded
 MOST_LOOKS = 3  # requests for events: one an object that differs
 
 LISTS: Mapping[str, tuple[str, dict[str, Any]]] = {
@@ -49,12 +50,18 @@ class AtStripe:
 
 
 def ask(
-    customer_ids: Sequence[str], *, emails: Sequence[str] = (), user_id: str | None = None
+    customer_ids: Sequence[str],
+    *,
+    emails: Sequence[str] = (),
+    user_id: str | None = None,
+    guest_payments: Sequence[str] = (),
 ) -> AtStripe:
     """Everything that Stripe has of these customers, the newest 100 of each kind.
 
     Who buys as a guest is no customer: of the sessions with one of the `emails`, those that
-    name the user are theirs too. Raises a GatewayError where Stripe does not answer.
+    name the user are theirs too, and those that name nobody are kept apart (`guest.session`).
+    `guest_payments` are payment intents of theirs that have no customer. Raises a
+    GatewayError where Stripe does not answer.
     """
     stripe = gateway()
     before = stripe.calls
@@ -72,25 +79,36 @@ def ask(
             if page.has_more:
                 found.whole.discard(kind)
     if user_id is not None:
-        found.objects.setdefault("checkout.session", {}).update(_as_guest(stripe, emails, user_id))
+        for session in _as_guest(stripe, emails):
+            if (named := session_user_id(session)) in ("", user_id):
+                kind = "checkout.session" if named else "guest.session"
+                found.objects.setdefault(kind, {})[str(session["id"])] = session
+    for charge in _charges_of(stripe, guest_payments):
+        found.objects.setdefault("charge", {})[str(charge["id"])] = charge
     if len(customer_ids) > MOST_CUSTOMERS:
         found.whole.clear()
     found.api_calls = stripe.calls - before
     return found
 
 
-def _as_guest(stripe: Gateway, emails: Sequence[str], user_id: str) -> dict[str, StripeDict]:
-    """Sessions without a customer that name this user. The email alone would prove nothing."""
+def _as_guest(stripe: Gateway, emails: Sequence[str]) -> list[StripeDict]:
+    """Sessions without a customer and with one of the addresses, which alone prove nothing."""
     path, always = LISTS["checkout.session"]
     requests = [
         (path, {**always, "customer_details": {"email": email}}) for email in emails[:MOST_EMAILS]
     ]
-    return {
-        str(session["id"]): session
-        for page in stripe.at_once(requests)
-        for session in page.data
-        if not session.get("customer") and session_user_id(session) == user_id
-    }
+    found = [session for page in stripe.at_once(requests) for session in page.data]
+    return [session for session in found if not session.get("customer")]
+
+
+def _charges_of(stripe: Gateway, payment_intents: Sequence[str]) -> list[StripeDict]:
+    """The charges of a few payments."""
+    path, always = LISTS["charge"]
+    requests = [
+        (path, {**always, "payment_intent": intent})
+        for intent in list(dict.fromkeys(payment_intents))[:MOST_PAYMENTS]
+    ]
+    return [charge for page in stripe.at_once(requests) for charge in page.data]
 
 
 TYPES: Mapping[str, tuple[str, ...]] = {

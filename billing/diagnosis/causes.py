@@ -63,9 +63,12 @@ def causes_of(facts: Facts, object_id: str) -> list[Cause]:
     found = dict(here)
     if facts.stripe is not None:
         for event in facts.stripe.events.get(object_id, ()):
+            row = facts.received.get(event["id"])
             found.setdefault(
                 event["id"],
-                Cause(
+                _received(row)
+                if row
+                else Cause(
                     str(event["id"]),
                     str(event["type"]),
                     NOT_RECEIVED,

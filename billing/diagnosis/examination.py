@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from billing.diagnosis import at_stripe, differences
 from billing.diagnosis.checks import ALL
-from billing.diagnosis.facts import Facts, Person, gather, read_about
+from billing.diagnosis.facts import Facts, Person, gather, read_about, read_received
 from billing.diagnosis.findings import Finding, Report
 from billing.gateway.client import GatewayError, giving_up_on_silence
 from billing.gateway.observation import StripeDict
@@ -36,11 +36,21 @@ def examine(person: Person, *, ask_stripe: bool, about: Sequence[str] = ()) -> t
 def consult(facts: Facts) -> None:
     """Adds what Stripe says. Raises a GatewayError; what was read before it stays."""
     person = facts.person
-    facts.stripe = at_stripe.ask(person.customer_ids, emails=facts.emails, user_id=person.user_id)
+    facts.stripe = at_stripe.ask(
+        person.customer_ids,
+        emails=facts.emails,
+        user_id=person.user_id,
+        guest_payments=[
+            bought.payment_intent_id
+            for bought in facts.purchases
+            if bought.payment_intent_id and not bought.stripe_customer_id
+        ],
+    )
     suspects = list(differing(facts))
     read_about(facts, [object_id for _, object_id in suspects])
     last = {object_id: events[0].stripe_created_at for object_id, events in facts.about.items()}
     at_stripe.look_for_events(facts.stripe, suspects, last)
+    read_received(facts)
 
 
 def differing(facts: Facts) -> list[tuple[str, str]]:

@@ -7,10 +7,22 @@ functions of it, so that one customer's page and a reconciliation of all run the
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import Any
 
-from django.db.models import Exists, OuterRef, Q, QuerySet, Sum, TextField, Value
+from django.db.models import (
+    Count,
+    Exists,
+    Expression,
+    F,
+    OuterRef,
+    Q,
+    QuerySet,
+    Subquery,
+    TextField,
+    Value,
+)
 from django.db.models.fields.json import KT
-from django.db.models.functions import Cast, Concat, Upper
+from django.db.models.functions import Cast, Coalesce, Concat, Upper
 from django.utils import timezone
 
 from billing.diagnosis.at_stripe import AtStripe
@@ -31,11 +43,13 @@ from billing.models import (
     Purchase,
     StatusOverride,
 )
+from billing.projection.ledger import recorded
 from billing.projection.settlement import grant_sources, reversal_sources
 
 MOST = 200  # rows of one table that a person's facts hold, the newest
 SQL_SINCE = timedelta(days=30)  # how far back changes by raw SQL are shown
 AT_ABOUT = timedelta(minutes=5)  # how far from a claim its debit is looked for
+GRANTED_FOR = ("checkout:", "invoice:")  # what the sources of grants begin with
 DEBITS = (CreditEntry.Kind.CLAIM, CreditEntry.Kind.SQL)
 UNDONE = (InboxEvent.Status.PENDING, InboxEvent.Status.FAILED, InboxEvent.Status.DEAD)
 
@@ -68,13 +82,16 @@ class Person:
 class Facts:
     """One person's rows, the newest first, and what Stripe said where it was asked (`stripe`).
 
-    - `entries` are the ledger's but for debits of claims, `sourced` those of the purchases and
-      reversals by their sources, `ledger` is (sum of deltas, sum of owed deltas) over all of it,
-      and `stray_debits` are recent debits by raw SQL that no claim explains.
-    - `failed_claims` has the newest, `debited_claims` those whose credits were taken and not
-      given back.
+    - `perhaps_theirs` are purchases of nobody, whose buyer typed one of their addresses.
+    - `entries` are the ledger's but for debits of claims and their return, `sourced` those of
+      the purchases and reversals by their sources, `ledger` is (sum of deltas, sum of owed
+      deltas) over all of it, `stray_debits` are recent debits by raw SQL that no claim explains,
+      and `unbought` the ids of purchases that entries name and that are not here.
+    - `refused_claims` has the newest that failed for want of credits, `debited_claims` those
+      whose credits were taken and not given back.
     - `undelivered` are the inbox's events that are neither processed nor in need of nothing;
       `about` all of its events about one object, the newest first.
+    - `received` are the inbox's events among those that Stripe lists, by their ids.
     - `operations` are applied ones on the person or on anything of theirs.
     - `worth` is the credits of each price that is mapped.
     - `hinted_user` is the one other user with the same email, for a person of whom nobody knows
@@ -89,16 +106,19 @@ class Facts:
     payments: list[BillingPayment] = field(default_factory=list)
     invoice_of: dict[str, str] = field(default_factory=dict)  # payment intent -> invoice
     purchases: list[Purchase] = field(default_factory=list)
+    perhaps_theirs: list[Purchase] = field(default_factory=list)
     reversals: list[PaymentReversal] = field(default_factory=list)
     entries: list[CreditEntry] = field(default_factory=list)
     sourced: dict[str, CreditEntry] = field(default_factory=dict)
     stray_debits: list[CreditEntry] = field(default_factory=list)
+    unbought: set[str] = field(default_factory=set)
     credits: LeadCredits | None = None
     ledger: tuple[int, int] = (0, 0)
-    failed_claims: list[LeadClaim] = field(default_factory=list)
+    refused_claims: list[LeadClaim] = field(default_factory=list)
     debited_claims: list[LeadClaim] = field(default_factory=list)
     undelivered: list[InboxEvent] = field(default_factory=list)
     about: dict[str, list[InboxEvent]] = field(default_factory=dict)
+    received: dict[str, InboxEvent] = field(default_factory=dict)
     overrides: list[StatusOverride] = field(default_factory=list)
     sql_events: list[BillingEvent] = field(default_factory=list)
     operations: list[OperationRecord] = field(default_factory=list)
@@ -152,6 +172,7 @@ def gather(person: Person, *, now: datetime | None = None, about: Sequence[str] 
     facts.purchases = list(Purchase.objects.filter(owned | Q(source__in=about))[:MOST])
     _add_payments(facts)
     if user is not None:
+        facts.perhaps_theirs = _with_same_email(facts)
         _add_credits(facts, user)
     _add_events(facts, about)
     _add_changes_by_hand(facts)
@@ -166,6 +187,13 @@ def _user_with_same_email(facts: Facts) -> str:
     others = BillingCustomer.objects.alias(upper=Upper("email")).filter(upper__in=emails)
     users = set(others.exclude(user_id=None).values_list("user_id", flat=True)[:MOST])
     return str(users.pop()) if len(users) == 1 else ""
+
+
+def _with_same_email(facts: Facts) -> list[Purchase]:
+    """What nobody is known to have bought, with an address of theirs: a hint, and no proof."""
+    emails = {email.upper() for email in facts.emails}
+    nobodys = Purchase.objects.filter(status=Purchase.Status.UNATTRIBUTED, user_id=None)
+    return list(nobodys.alias(upper=Upper("email")).filter(upper__in=emails)[:MOST])
 
 
 def _add_payments(facts: Facts) -> None:
@@ -184,33 +212,79 @@ def _add_credits(facts: Facts, user: str) -> None:
     facts.credits = LeadCredits.objects.filter(user_id=user).first()
     entries = CreditEntry.objects.filter(user_id=user)
     debits = Q(kind=CreditEntry.Kind.CLAIM) | Q(kind=CreditEntry.Kind.SQL, delta__lt=0)
-    facts.entries = list(entries.exclude(debits)[:MOST])
-    sums = entries.aggregate(delta=Sum("delta"), owed=Sum("owed_delta"))
-    facts.ledger = (sums["delta"] or 0, sums["owed"] or 0)
+    at_about = (OuterRef("created_at") - AT_ABOUT, OuterRef("created_at") + AT_ABOUT)
+    returned = LeadClaim.objects.filter(
+        user_id=user,
+        status=LeadClaim.Status.FAILED,
+        credits_spent=OuterRef("delta"),
+        claimed_at__range=at_about,
+    )
+    returns = Q(kind=CreditEntry.Kind.SQL, delta__gt=0) & Q(Exists(returned))
+    facts.entries = list(entries.exclude(debits).exclude(returns)[:MOST])
+    facts.ledger = recorded(user)
     sources = {source for bought in facts.purchases for source in grant_sources(bought)}
     sources |= {source for made in facts.reversals for source in reversal_sources(made)}
     keyed = CreditEntry.objects.filter(source__in=sources)
     facts.sourced = {str(entry.source): entry for entry in keyed}
-    at_about = (OuterRef("created_at") - AT_ABOUT, OuterRef("created_at") + AT_ABOUT)
+    facts.unbought = _unbought(facts)
     claimed = LeadClaim.objects.filter(
         user_id=user, credits_spent=-1 * OuterRef("delta"), claimed_at__range=at_about
     )
     by_sql = entries.filter(kind=CreditEntry.Kind.SQL, delta__lt=0)
     recent = by_sql.filter(created_at__gte=facts.now - SQL_SINCE)
     facts.stray_debits = list(recent.filter(~Exists(claimed))[:MOST])
+    _add_claims(facts, user, entries)
+
+
+def _add_claims(facts: Facts, user: str, entries: QuerySet[CreditEntry]) -> None:
     failed = LeadClaim.objects.filter(user_id=user, status=LeadClaim.Status.FAILED)
-    facts.failed_claims = list(failed[:1])
-    facts.debited_claims = list(failed.filter(_was_debited(entries), credits_spent__gt=0)[:MOST])
+    around = _around_a_claim(user, entries)
+    facts.refused_claims = list(failed.filter(failure_reason__icontains="insufficient")[:1])
+    facts.debited_claims = list(
+        failed.filter(credits_spent__gt=0)
+        .alias(taken=around["taken"], back=around["back"], others=around["others"])
+        .filter(taken__gt=F("back") + F("others"))
+        .exclude(Exists(entries.filter(source=_claim_source(OuterRef("pk")))))[:MOST]
+    )
 
 
-def _was_debited(entries: QuerySet[CreditEntry]) -> Q:
-    """Whether a claim's credits were taken, within minutes of it, and not given back."""
+def _unbought(facts: Facts) -> set[str]:
+    """Ids of what these entries were granted for, where no purchase of that id is here."""
+    sources = [entry.source or "" for entry in facts.entries]
+    named = {source.split(":")[1] for source in sources if source.startswith(GRANTED_FOR)}
+    named -= {bought.source for bought in facts.purchases}
+    return named - set(Purchase.objects.filter(source__in=named).values_list("source", flat=True))
+
+
+def _around_a_claim(user: str, entries: QuerySet[CreditEntry]) -> dict[str, Expression]:
+    """Within minutes of a claim, over as many credits: how many debits and how many returns
+    there were, and how many other claims that a debit was meant for, or that have theirs back."""
     span = (OuterRef("claimed_at") - AT_ABOUT, OuterRef("claimed_at") + AT_ABOUT)
     about = entries.filter(created_at__range=span)
-    taken = about.filter(kind__in=DEBITS, delta=-1 * OuterRef("credits_spent"))
-    back = about.filter(source=None, delta=OuterRef("credits_spent"), delta__gt=0)
-    by_operation = entries.filter(source=Concat(Value("claim:"), Cast(OuterRef("pk"), TextField())))
-    return Q(Exists(taken)) & ~Q(Exists(back)) & ~Q(Exists(by_operation))
+    spent = OuterRef("credits_spent")
+    mended = CreditEntry.objects.filter(source=_claim_source(OuterRef("pk")))
+    others = LeadClaim.objects.filter(
+        Q(status=LeadClaim.Status.SUCCEEDED) | Q(Exists(mended)),
+        user_id=user,
+        credits_spent=spent,
+        claimed_at__range=span,
+    )
+    return {
+        "taken": _counted(about.filter(kind__in=DEBITS, delta=-1 * spent)),
+        "back": _counted(about.filter(source=None, delta=spent)),
+        "others": _counted(others),
+    }
+
+
+def _claim_source(claim: OuterRef) -> Concat:
+    """The source of the entry with which an operator gave a claim's credits back."""
+    return Concat(Value("claim:"), Cast(claim, TextField()))
+
+
+def _counted(rows: QuerySet[Any]) -> Expression:
+    """The number of these rows, as a subquery."""
+    counted = rows.order_by().values("user_id").annotate(number=Count("pk")).values("number")
+    return Coalesce(Subquery(counted), 0)
 
 
 def _add_events(facts: Facts, about: Sequence[str]) -> None:
@@ -238,6 +312,17 @@ def _add_changes_by_hand(facts: Facts) -> None:
     subjects = facts.object_ids | ({facts.user_id} if facts.user_id else set())
     applied = OperationRecord.objects.filter(status=OperationRecord.Status.APPLIED)
     facts.operations = list(applied.filter(subject__in=subjects)[:MOST])
+
+
+def read_received(facts: Facts) -> None:
+    """Adds what became of the events that Stripe lists and that came here (`received`)."""
+    listed = (
+        {event["id"] for events in facts.stripe.events.values() for event in events}
+        if (facts.stripe)
+        else set()
+    )
+    rows = InboxEvent.objects.defer("body").filter(stripe_event_id__in=listed)
+    facts.received = {row.stripe_event_id: row for row in rows}
 
 
 def read_about(facts: Facts, object_ids: Iterable[str]) -> None:

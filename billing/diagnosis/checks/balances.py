@@ -1,8 +1,9 @@
 """Balances: against the ledger, below zero, owed; claims that took credits or were refused."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import timedelta
 
+from billing.diagnosis.checks.purchases import missing
 from billing.diagnosis.facts import Facts
 from billing.diagnosis.findings import Check, Evidence, Finding, Fix, Severity
 from billing.diagnosis.kinds import Kind
@@ -104,19 +105,19 @@ def debited_for_nothing(facts: Facts) -> Iterator[Finding]:
 
 def refused(facts: Facts) -> Iterator[Finding]:
     """A claim that was refused for want of credits, while there are still too few: why."""
-    claim = next(iter(facts.failed_claims), None)
+    claim = next(iter(facts.refused_claims), None)
+    balance = facts.credits.balance if facts.credits else 0
     if claim is None or claim.claimed_at < facts.now - REFUSED_SINCE:
         return
-    said = claim.failure_reason.lower()
-    balance = facts.credits.balance if facts.credits else 0
-    if "insufficient" not in said or balance >= max(claim.credits_spent, 1):
+    if balance >= max(claim.credits_spent, 1):
         return
+    lacking = list(missing(facts))
     yield Finding(
         Kind.CLAIM_REFUSED,
-        Severity.INFO,
+        Severity.WARNING if lacking else Severity.INFO,
         f"claim:{claim.pk}",
         f"A claim was refused at {format_time(claim.claimed_at)} (“{claim.failure_reason}”), and"
-        f" they have {balance:,} credits: {_why_so_few(facts)}.",
+        f" they have {balance:,} credits: {_why_so_few(facts, lacking)}.",
         (
             Evidence("Claim", claim.failure_reason, f"claim:{claim.pk}", claim.claimed_at),
             *(
@@ -126,35 +127,42 @@ def refused(facts: Facts) -> Iterator[Finding]:
                 for entry in facts.entries[:3]
             ),
         ),
-        _checkout(facts),
-        for_customer=f"You have {balance:,} credits at the moment, which is too few for this lead."
+        lacking[0].fix if lacking else _checkout(facts),
+        for_customer=lacking[0].for_customer
+        if lacking
+        else f"You have {balance:,} credits at the moment, which is too few for this lead."
         " You can buy more at any time.",
     )
 
 
-def _why_so_few(facts: Facts) -> str:
+def _why_so_few(facts: Facts, lacking: Sequence[Finding]) -> str:
     credits_ = facts.credits
+    if lacking:
+        return f"what they paid for was not granted ({lacking[0].subject})"
     if credits_ is not None and credits_.owed:
         return f"{credits_.owed:,} more are owed after a refund or dispute"
     came = [entry for entry in facts.entries if entry.delta > 0]
     if not came:
         return "none were ever bought or granted"
     last = came[0]
+    gone = facts.entries[0]
+    if gone.delta < 0 and gone.kind in (EntryKind.REFUND, EntryKind.DISPUTE):
+        return f"{-gone.delta:,} were taken back at {format_time(gone.created_at)} ({gone.reason})"
     if any(row.status in ("past_due", "unpaid") for row in facts.subscriptions):
         return "the renewal that would bring more is not paid"
     return f"what came last ({last.delta:+,} at {format_time(last.created_at)}) is spent"
 
 
 def _checkout(facts: Facts) -> Fix | None:
-    """A link to buy the pack that they bought last."""
-    pack = next((p for p in facts.purchases if p.kind == Purchase.Kind.PACK and p.lines), None)
-    customer = next(iter(reversed(facts.person.customer_ids)), "")
-    if pack is None or not customer:
+    """A link to buy the pack that they bought last; the user's, where no customer is left."""
+    packs = (p for p in facts.purchases if p.kind == Purchase.Kind.PACK)
+    prices = (line["price"] for pack in packs for line in pack.lines if line.get("price"))
+    gone = {customer.stripe_customer_id for customer in facts.customers if customer.deleted}
+    living = [each for each in facts.person.customer_ids if each not in gone]
+    customer, price = living[-1] if living else facts.user_id, next(prices, "")
+    if not customer or not price:
         return None
-    return Fix(
-        "create_checkout_link",
-        {"customer": customer, "price": str(pack.lines[0].get("price") or "")},
-    )
+    return Fix("create_checkout_link", {"customer": customer, "price": price})
 
 
 def stray_debits(facts: Facts) -> Iterator[Finding]:
@@ -180,4 +188,43 @@ def stray_debits(facts: Facts) -> Iterator[Finding]:
         )
 
 
-CHECKS: tuple[Check, ...] = (against_ledger, owed, debited_for_nothing, refused, stray_debits)
+def changed_claims(facts: Facts) -> Iterator[Finding]:
+    """Claims that raw SQL took away, or over other credits or for another user than before.
+
+    The application writes its claims by raw SQL itself: a new one, and one that failed, are
+    in order.
+    """
+    seen: set[str] = set()
+    for event in facts.sql_events:
+        before, after = event.payload.get("before"), event.payload.get("after")
+        if not event.type.startswith("sql.lead_claims.") or not isinstance(before, dict):
+            continue
+        told = [
+            f"{name.replace('_', ' ')}: {before.get(name)} → {after.get(name)}"
+            for name in ("user_id", "credits_spent")
+            if isinstance(after, dict) and before.get(name) != after.get(name)
+        ]
+        subject = f"claim:{before.get('id')}"
+        if subject in seen or (isinstance(after, dict) and not told):
+            continue
+        seen.add(subject)
+        what = "changed" if told else "deleted"
+        yield Finding(
+            Kind.RAW_SQL,
+            Severity.WARNING,
+            subject,
+            f"A claim of {before.get('credits_spent')} credits was {what} by raw SQL"
+            f" ({event.payload.get('database_user')}) at {format_time(event.created_at)}. Ask who"
+            " did it whether the balance is right, and correct it if it is not.",
+            (Evidence("Raw SQL", "; ".join(told) or what, subject, event.created_at),),
+        )
+
+
+CHECKS: tuple[Check, ...] = (
+    against_ledger,
+    owed,
+    debited_for_nothing,
+    refused,
+    stray_debits,
+    changed_claims,
+)

@@ -1,89 +1,72 @@
 """Credits that were given without a payment or twice, and those that a refund left behind."""
 
 from collections.abc import Iterator
-from datetime import timedelta
 
+from billing.diagnosis.by_hand import is_near, nominal, unanswered
 from billing.diagnosis.causes import open_cause, open_events
+from billing.diagnosis.checks.purchases import missing
 from billing.diagnosis.facts import Facts
 from billing.diagnosis.findings import Check, Evidence, Finding, Fix, Severity
 from billing.diagnosis.kinds import Kind
 from billing.formatting import format_money
-from billing.models import CreditEntry, OperationRecord, PaymentReversal, Purchase
+from billing.models import CreditEntry, PaymentReversal, Purchase
 from billing.projection.purchases import is_paid_pack
 from billing.projection.settlement import grant_sources, reversal_sources
 
-AT_ABOUT = timedelta(days=7)  # how far from a purchase a grant by hand was perhaps meant for it
 OPERATION = "operation:"
 EntryKind = CreditEntry.Kind
+CAUSES = {
+    PaymentReversal.Kind.REFUND: ("refund.created", "refund.updated"),
+    PaymentReversal.Kind.DISPUTE: ("charge.dispute.created", "charge.dispute.funds_withdrawn"),
+}
 
 
 def by_hand(facts: Facts) -> Iterator[Finding]:
-    """Credits added by hand or by raw SQL: for what was granted by itself too, or for nothing."""
-    taken: set[int] = set()
-    for entry in _unanswered(facts):
+    """Credits added by hand or by raw SQL: for what was granted by itself too, or for nothing.
+
+    Those that stand for a purchase which is not granted yet are that purchase's finding.
+    """
+    waiting, taken = list(missing(facts)), set[int]()
+    for entry in unanswered(facts):
+        stands_for = next((f for f in waiting if _stands_for(entry, f)), None)
         bought = _granted_too(facts, entry, taken)
-        if bought is not None:
+        if stands_for is not None:
+            waiting.remove(stands_for)
+        elif bought is not None:
             taken.add(bought.pk)
             yield _twice(facts, entry, bought)
         elif entry.kind == EntryKind.SQL:
             yield _for_nothing(facts, entry)
 
 
-def _unanswered(facts: Facts) -> list[CreditEntry]:
-    """Grants by hand that are not goodwill, and credits by raw SQL, that nobody took back since.
-
-    A later correction or taking back of at least as many credits answers the one before it.
-    """
-    open_: list[CreditEntry] = []
-    for entry in sorted(facts.entries, key=lambda each: each.pk):
-        nominal = entry.delta - entry.owed_delta
-        if nominal > 0 and _is_by_hand(facts, entry):
-            open_.append(entry)
-        elif nominal < 0 and entry.kind == EntryKind.CORRECTION:
-            left = -nominal
-            for earlier in reversed(list(open_)):
-                amount = earlier.delta - earlier.owed_delta
-                if amount <= left:
-                    open_.remove(earlier)
-                    left -= amount
-    return open_
-
-
-def _is_by_hand(facts: Facts, entry: CreditEntry) -> bool:
-    if entry.kind == EntryKind.SQL:
-        return True
-    if entry.kind != EntryKind.GRANT:
-        return False
-    operation = operation_of(facts, entry)
-    return operation is not None and operation.reason_code != "goodwill"
-
-
-def operation_of(facts: Facts, entry: CreditEntry) -> OperationRecord | None:
-    """The operation that posted an entry, as far as it is among the facts."""
-    key = (entry.source or "").removeprefix(OPERATION)
-    return next((each for each in facts.operations if each.key == key), None)
+def _stands_for(entry: CreditEntry, purchase: Finding) -> bool:
+    """Whether it was perhaps given for a purchase that its finding says is not granted."""
+    paid = purchase.evidence[0].time
+    return purchase.credits == nominal(entry) and is_near(entry, paid)
 
 
 def _granted_too(facts: Facts, entry: CreditEntry, taken: set[int]) -> Purchase | None:
     """A purchase that was granted by itself, worth as much, at about the same time."""
-    amount = entry.delta - entry.owed_delta
     for bought in facts.purchases:
-        at = [facts.sourced[source] for source in grant_sources(bought) if source in facts.sourced]
+        at = _grants(facts, bought)
         if (
             bought.pk not in taken
             and at
-            and sum(each.delta - each.owed_delta for each in at) == amount
-            and any(
-                abs(moment - entry.created_at) <= AT_ABOUT
-                for moment in (bought.created_at, at[0].created_at)
-            )
+            and sum(map(nominal, at)) == nominal(entry)
+            and is_near(entry, bought.created_at, at[0].created_at)
         ):
             return bought
     return None
 
 
+def _grants(facts: Facts, bought: Purchase) -> list[CreditEntry]:
+    """The entries that granted a purchase, and that undid that."""
+    sources = grant_sources(bought)
+    return [facts.sourced[source] for source in sources if source in facts.sourced]
+
+
 def _twice(facts: Facts, entry: CreditEntry, bought: Purchase) -> Finding:
-    amount = entry.delta - entry.owed_delta
+    amount = nominal(entry)
     how = "by raw SQL" if entry.kind == EntryKind.SQL else f"by {entry.actor}"
     paid = format_money(bought.amount, bought.currency)
     return Finding(
@@ -93,7 +76,9 @@ def _twice(facts: Facts, entry: CreditEntry, bought: Purchase) -> Finding:
         f"{amount:,} credits were granted {how}, and the purchase over {paid} at about the same"
         f" time brought {amount:,} by itself.",
         (
-            Evidence("Granted", f"{amount:+,} {how}: {entry.reason}", _id(entry), entry.created_at),
+            Evidence(
+                "Granted", f"{amount:+,} {how}: {entry.reason}", _key(entry), entry.created_at
+            ),
             Evidence("Purchase", f"{paid}, granted", bought.source, bought.granted_at),
         ),
         _taking_back(facts, entry),
@@ -102,75 +87,110 @@ def _twice(facts: Facts, entry: CreditEntry, bought: Purchase) -> Finding:
 
 
 def _for_nothing(facts: Facts, entry: CreditEntry) -> Finding:
+    amount = nominal(entry)
     return Finding(
         Kind.GRANTED_WITHOUT_PAYMENT,
         Severity.MONEY,
         f"entry:{entry.pk}",
-        f"{entry.delta:,} credits were added by raw SQL ({entry.actor.removeprefix('sql:')}), and"
+        f"{amount:,} credits were added by raw SQL ({entry.actor.removeprefix('sql:')}), and"
         " no payment explains them.",
-        (Evidence("Ledger", f"{entry.delta:+,} by {entry.actor}", time=entry.created_at),),
+        (Evidence("Ledger", f"{amount:+,} by {entry.actor}", time=entry.created_at),),
         _taking_back(facts, entry),
-        credits=entry.delta,
+        credits=amount,
     )
 
 
-def _taking_back(facts: Facts, entry: CreditEntry) -> Fix:
-    """By as many credits, where the balance has them; else the balance goes down to 0."""
-    amount = entry.delta - entry.owed_delta
-    balance = facts.credits.balance if facts.credits else 0
-    if entry.kind == EntryKind.GRANT and balance >= amount:
-        return Fix("take_back_credits", {"user_id": entry.user_id, "amount": -amount})
-    return Fix("correct_balance", {"user_id": entry.user_id, "balance": max(balance - amount, 0)})
+def _taking_back(facts: Facts, entry: CreditEntry) -> Fix | None:
+    """The undo of a grant by hand where the balance has its credits; else a correction."""
+    amount, key = nominal(entry), _key(entry)
+    if key and _balance(facts) >= amount:
+        return Fix("take_back_credits", {"user_id": entry.user_id, "amount": -amount, "grant": key})
+    return _correction(facts, entry.user_id, amount)
 
 
-def _id(entry: CreditEntry) -> str:
-    return entry.source if entry.source and entry.source.startswith(OPERATION) else ""
+def _correction(facts: Facts, user_id: str, amount: int) -> Fix | None:
+    """The balance without these credits, 0 at the least; None where nothing is left of them."""
+    balance = _balance(facts)
+    if balance <= 0:
+        return None
+    return Fix("correct_balance", {"user_id": user_id, "balance": max(balance - amount, 0)})
+
+
+def _balance(facts: Facts) -> int:
+    return facts.credits.balance if facts.credits else 0
+
+
+def _key(entry: CreditEntry) -> str:
+    """The key of the operation that granted it; '' for raw SQL."""
+    source = entry.source or ""
+    return source.removeprefix(OPERATION) if source.startswith(OPERATION) else ""
 
 
 def without_payment(facts: Facts) -> Iterator[Finding]:
-    """Purchases that were granted, and of which Stripe says that they are not paid."""
-    if facts.stripe is None:
-        return
-    sessions, invoices = facts.stripe.of("checkout.session"), facts.stripe.of("invoice")
-    for bought in facts.purchases:
-        given = sum(
-            facts.sourced[source].delta - facts.sourced[source].owed_delta
-            for source in grant_sources(bought)
-            if source in facts.sourced
-        )
-        session, invoice = sessions.get(bought.source), invoices.get(bought.source)
-        unpaid = (session is not None and not is_paid_pack(session)) or (
-            invoice is not None and invoice.get("status") != "paid"
-        )
-        if given > 0 and unpaid:
-            said = (session or invoice or {}).get("status")
-            balance = facts.credits.balance if facts.credits else 0
-            yield Finding(
-                Kind.GRANTED_WITHOUT_PAYMENT,
-                Severity.MONEY,
-                bought.source,
-                f"{given:,} credits were granted for it, and Stripe says that it is {said}.",
-                (Evidence("Purchase", f"{said} at Stripe", bought.source, bought.granted_at),),
-                Fix(
-                    "correct_balance",
-                    {"user_id": bought.user_id, "balance": max(balance - given, 0)},
-                ),
-                credits=given,
-            )
+    """Grants of purchases that Stripe shows as not paid, or that are not here at all."""
+    unpaid: dict[str, str] = {}  # why, by the entry's source
+    for entry in facts.entries:
+        if entry.kind not in (EntryKind.PACK, EntryKind.SUBSCRIPTION) or not entry.source:
+            continue
+        if said := _objection(facts, entry.source.split(":")[1]):
+            unpaid[entry.source] = said
+    given: dict[str, list[CreditEntry]] = {}
+    for entry in unanswered(facts, unpaid):
+        if entry.source in unpaid:
+            given.setdefault(entry.source.split(":")[1], []).append(entry)
+    for purchase_id, entries in given.items():
+        yield _unpaid(facts, purchase_id, entries, unpaid[entries[0].source or ""])
+
+
+def _objection(facts: Facts, purchase_id: str) -> str:
+    """Why what was granted for a purchase was not paid, in words; '' where nothing says so."""
+    if facts.stripe is not None:
+        session = facts.stripe.of("checkout.session").get(purchase_id)
+        if session is not None:
+            said = f"{session.get('status')} and {session.get('payment_status')}"
+            return "" if is_paid_pack(session) else f"Stripe says that it is {said}"
+        invoice = facts.stripe.of("invoice").get(purchase_id)
+        if invoice is not None:
+            said = str(invoice.get("status"))
+            return "" if said == "paid" else f"Stripe says that it is {said}"
+    return "there is no such purchase here" if purchase_id in facts.unbought else ""
+
+
+def _unpaid(facts: Facts, purchase_id: str, entries: list[CreditEntry], said: str) -> Finding:
+    amount = sum(map(nominal, entries))
+    return Finding(
+        Kind.GRANTED_WITHOUT_PAYMENT,
+        Severity.MONEY,
+        purchase_id,
+        f"{amount:,} credits were granted for {purchase_id}, and {said}.",
+        (
+            Evidence("Purchase", said, purchase_id),
+            *(
+                Evidence("Ledger", f"{nominal(each):+,}, {each.reason}", time=each.created_at)
+                for each in entries
+            ),
+        ),
+        _correction(facts, entries[0].user_id, amount),
+        credits=amount,
+    )
 
 
 def not_taken_back_here(facts: Facts) -> Iterator[Finding]:
-    """Refunds and disputes that we know of, of a granted purchase, that took no credits."""
-    for reversal in facts.reversals:
-        bought = _paid_with(facts, reversal.payment_intent_id)
-        taken, _ = reversal_sources(reversal)
-        if (
-            reversal.active
-            and bought
-            and taken not in facts.sourced
-            and _share(facts, bought, reversal.amount)
-        ):
-            yield _left(facts, bought, reversal.kind, reversal.stripe_id, reversal.amount, "")
+    """Refunds and disputes that we know of, of a granted purchase, that took too few credits."""
+    for bought in facts.purchases:
+        made = [r for r in facts.reversals if _paid_with(facts, r.payment_intent_id) is bought]
+        active = [r for r in made if r.active]
+        taken = -sum(
+            nominal(facts.sourced[source])
+            for reversal in made
+            for source in reversal_sources(reversal)
+            if source in facts.sourced
+        )
+        left = _share(facts, bought, sum(r.amount for r in active)) - taken
+        missed = [r for r in active if reversal_sources(r)[0] not in facts.sourced]
+        if left > 0 and missed:
+            first = missed[0]
+            yield _left(facts, bought, first.kind, first.stripe_id, first.amount, left)
 
 
 def not_taken_back_at_stripe(facts: Facts) -> Iterator[Finding]:
@@ -186,13 +206,14 @@ def not_taken_back_at_stripe(facts: Facts) -> Iterator[Finding]:
         refunded = sum(
             r.amount for r in known if r.kind == PaymentReversal.Kind.REFUND and r.active
         )
-        missing = (charge.get("amount_refunded") or 0) - refunded
-        if missing > 0 and _share(facts, bought, missing):
-            yield _left(facts, bought, PaymentReversal.Kind.REFUND, charge_id, missing, charge_id)
+        missing_ = (charge.get("amount_refunded") or 0) - refunded
+        if missing_ > 0 and (share := _share(facts, bought, missing_)):
+            yield _left(facts, bought, PaymentReversal.Kind.REFUND, charge_id, missing_, share)
         disputes = [r for r in known if r.kind == PaymentReversal.Kind.DISPUTE]
         if charge.get("disputed") is True and not disputes:
-            amount = charge.get("amount") or 0
-            yield _left(facts, bought, PaymentReversal.Kind.DISPUTE, charge_id, amount, charge_id)
+            amount = (charge.get("amount") or 0) - (charge.get("amount_refunded") or 0)
+            share = _share(facts, bought, amount)
+            yield _left(facts, bought, PaymentReversal.Kind.DISPUTE, charge_id, amount, share)
 
 
 def _paid_with(facts: Facts, payment_intent_id: str) -> Purchase | None:
@@ -213,22 +234,18 @@ def _paid_with(facts: Facts, payment_intent_id: str) -> Purchase | None:
 
 def _share(facts: Facts, bought: Purchase, amount: int) -> int:
     """Credits that an amount of a purchase stands for, of what was granted for it."""
-    given = sum(
-        facts.sourced[source].delta - facts.sourced[source].owed_delta
-        for source in grant_sources(bought)
-        if source in facts.sourced
-    )
+    given = sum(map(nominal, _grants(facts, bought)))
     return given * min(amount, bought.amount) // bought.amount if bought.amount > 0 else 0
 
 
 def _left(
-    facts: Facts, bought: Purchase, kind: str, subject: str, amount: int, charge_id: str
+    facts: Facts, bought: Purchase, kind: str, subject: str, amount: int, share: int
 ) -> Finding:
+    """`subject` is the refund or dispute, or Stripe's charge where we do not know of it."""
     is_refund = kind == PaymentReversal.Kind.REFUND
-    cause = open_cause(facts, charge_id) if charge_id else None
+    cause = open_cause(facts, subject, *CAUSES[PaymentReversal.Kind(kind)])
     money = format_money(amount, bought.currency)
-    share = _share(facts, bought, amount)
-    customer = bought.stripe_customer_id or next(iter(facts.person.customer_ids), "")
+    customer = bought.stripe_customer_id
     return Finding(
         Kind.REFUND_NOT_TAKEN_BACK if is_refund else Kind.DISPUTE_NOT_TAKEN_BACK,
         Severity.MONEY,
@@ -241,12 +258,9 @@ def _left(
             Evidence("Purchase", "granted", bought.source, bought.granted_at),
             *([cause.as_evidence()] if cause else []),
         ),
-        Fix("sync_from_stripe", {"kind": "customer", "id": customer})
-        if customer
-        else cause.fix
-        if cause
-        else None,
-        open_events(facts, charge_id) if charge_id else frozenset(),
+        (cause.fix if cause else None)
+        or (Fix("sync_from_stripe", {"kind": "customer", "id": customer}) if customer else None),
+        open_events(facts, subject),
         amount=amount,
         currency=bought.currency,
         credits=share,
