@@ -12,7 +12,7 @@ class Kind(TextChoices):
 
     PAID_NOT_ACTIVE = "paid_not_active", "Paid, but the subscription is not active"  # W1 F9 P1
     ACTIVE_ONLY_AT_STRIPE = "active_only_at_stripe", "Active at Stripe, cancelled here"  # S1
-    ACTIVE_ONLY_HERE = "active_only_here", "Active here, cancelled at Stripe"  # S4
+    ACTIVE_ONLY_HERE = "active_only_here", "Active here, not at Stripe"  # S4
     STATUS_DIFFERS = "status_differs", "Another status at Stripe"  # S4
     PRICE_DIFFERS = "price_differs", "Another price at Stripe"  # W3 S4
     PERIOD_DIFFERS = "period_differs", "Another period at Stripe"  # W3 S4
