@@ -264,7 +264,10 @@ def _periods(facts: Facts, row: BillingSubscription) -> list[BillingInvoice]:
         if invoice.stripe_subscription_id == row.stripe_subscription_id
         and invoice.billing_reason in GRANTING_REASONS
     ]
-    return sorted(found, key=lambda invoice: invoice.created_at, reverse=True)
+    latest = row.latest_invoice_id  # of two within one second
+    return sorted(
+        found, key=lambda each: (each.created_at, each.stripe_invoice_id == latest), reverse=True
+    )
 
 
 def _lacks(facts: Facts, invoice: BillingInvoice, bought: Purchase | None) -> bool:
