@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from billing.diagnosis.by_hand import is_near, nominal, unanswered
-from billing.diagnosis.causes import open_cause, open_events
+from billing.diagnosis.causes import causes_of, open_cause, open_events
 from billing.diagnosis.checks.purchases import missing
 from billing.diagnosis.facts import Facts
 from billing.diagnosis.findings import Check, Evidence, Finding, Fix, Severity
@@ -258,13 +258,19 @@ def _left(
             Evidence("Purchase", "granted", bought.source, bought.granted_at),
             *([cause.as_evidence()] if cause else []),
         ),
-        (cause.fix if cause else None)
+        _replay(facts, subject)
         or (Fix("sync_from_stripe", {"kind": "customer", "id": customer}) if customer else None),
         open_events(facts, subject),
         amount=amount,
         currency=bought.currency,
         credits=share,
     )
+
+
+def _replay(facts: Facts, object_id: str) -> Fix | None:
+    """All events about an object that are missing, the oldest first: the charge has its own."""
+    missed = [cause.event_id for cause in causes_of(facts, object_id) if cause.fix]
+    return Fix("replay_events", {"event_ids": missed[::-1]}) if missed else None
 
 
 CHECKS: tuple[Check, ...] = (
