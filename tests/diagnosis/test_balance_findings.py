@@ -101,7 +101,7 @@ def test_credits_owed_after_a_refund_of_what_was_spent(shop: Shop) -> None:
     assert refund in said(finding)
     assert finding.fix == Fix("create_checkout_link", {"customer": "u_ada", "price": shop.pack})
     assert "re_" not in finding.for_customer
-    assert "/c/pay/" in fix(finding).link or fix(finding).link
+    assert fix(finding).link
     shop.buy()
     shop.deliver()
     assert balance("u_ada") == (20, 0)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from billing.diagnosis.findings import Fix, Severity
 from billing.diagnosis.kinds import Kind
-from billing.models import CreditEntry, InboxEvent, LeadClaim
+from billing.models import InboxEvent, LeadClaim
 from billing.operations.credits import GrantCredits
 from billing.operations.registry import undo
 from tests.diagnosis.planting import fix, found, kinds, report_on
@@ -255,5 +255,4 @@ def test_whatever_happens_the_checks_answer(shop: Shop, steps: list[str]) -> Non
         left = {finding.kind for finding in report_on(user).findings}
         assert left <= {Kind.GRANTED_TWICE, Kind.CREDITS_OWED}
         assert not left or granted or Kind.GRANTED_TWICE not in left
-        assert CreditEntry.objects.filter(user_id="u_nobody").count() == 0
         transaction.set_rollback(True)
