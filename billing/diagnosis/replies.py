@@ -2,6 +2,7 @@
 
 import re
 from datetime import datetime, timedelta
+from typing import Any
 
 from django.db.models import Q
 
@@ -131,7 +132,16 @@ def was_mended(facts: Facts) -> bool:
         status=OperationRecord.Status.APPLIED,
         created_at__gte=facts.now - MENDED_SINCE,
     )
-    return any(result.get("changes") for result in done.values_list("result", flat=True)[:50])
+    return any(_changed(plan, result) for plan, result in done.values_list("plan", "result")[:50])
+
+
+def _changed(plan: dict[str, Any], result: dict[str, Any]) -> bool:
+    """Whether something is otherwise since. What a replay changed stands in its plan alone."""
+    changes = result.get("changes") or (plan.get("changes") if not result.get("warnings") else [])
+    return any(
+        change["before"] != change["after"] and not str(change["before"]).startswith("processed")
+        for change in changes or []
+    )
 
 
 def safe(text: str, user_id: str) -> str:

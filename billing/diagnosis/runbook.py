@@ -316,7 +316,7 @@ def _first_live(facts: Facts) -> BillingSubscription | None:
 NO_ACCESS = Script(
     "no-access",
     "My payment went through but I don't have access",
-    (*MISMATCHES, *HERE, *UNPAID, *PEOPLE, *EVENTS, *OVER, Kind.CANCELLATION_SCHEDULED),
+    (*MISMATCHES, *HERE, *UNPAID, *PEOPLE, *EVENTS, *OVER[1:], Kind.CANCELLATION_SCHEDULED),
     (
         ("Look up customer by email in Stripe Dashboard", look_up_customer),
         ("Check subscription status and recent invoices", check_at_stripe),

@@ -22,6 +22,7 @@ COMMANDS: Mapping[str, tuple[str, Callable[[Params], list[Any]]]] = {
     "end_override": ("end_override", lambda p: [p["subscription_id"]]),
     "pay_invoice": ("pay_invoice", lambda p: [p["invoice_id"]]),
     "resend_invoice": ("resend_invoice", lambda p: [p["invoice_id"]]),
+    "void_invoice": ("void_invoice", lambda p: [p["invoice_id"]]),
     "create_portal_link": ("portal_link", lambda p: [p["customer"]]),
     "create_checkout_link": ("checkout_link", lambda p: [p["customer"], "--price", p["price"]]),
     "take_back_credits": (
