@@ -10,9 +10,11 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, render
 from django.urls import reverse
 
+from billing.admin import timeline
 from billing.admin.cells import page_url
 from billing.admin.findings import ShownFinding, shown
 from billing.admin.forms import User
+from billing.admin.scripts import script_links
 from billing.diagnosis import checks
 from billing.diagnosis.examination import examine
 from billing.diagnosis.facts import Facts, Person
@@ -54,7 +56,9 @@ def page_context(request: HttpRequest, row: Any) -> dict[str, Any]:
     row.facts = facts
     return {
         "diagnosis": diagnosis,
-        "standing": standing_of(facts, money_of(facts.person)),
+        "standing": standing_of(facts, money_of(facts)),
+        "timeline": timeline.shown(facts, row, request),
+        "scripts": script_links(row),
         "others": [
             (page_url(other), other.stripe_customer_id)
             for other in facts.customers
@@ -64,9 +68,10 @@ def page_context(request: HttpRequest, row: Any) -> dict[str, Any]:
 
 
 def diagnosis_view(request: HttpRequest, pk: int) -> HttpResponse:
-    """The section anew, after Stripe was asked. Nothing is changed by it."""
+    """Diagnosis and timeline anew, after Stripe was asked. Nothing is changed by it."""
     if not admin.site._registry[BillingCustomer].has_view_permission(request):
         raise PermissionDenied
     row = get_object_or_404(BillingCustomer, pk=pk)
-    _, diagnosis = diagnose(row, request.user, ask_stripe=True)
-    return render(request, "admin/billing/diagnosis.html", {"diagnosis": diagnosis})
+    facts, diagnosis = diagnose(row, request.user, ask_stripe=True)
+    context = {"diagnosis": diagnosis, "timeline": timeline.shown(facts, row, request)}
+    return render(request, "admin/billing/asked.html", context)

@@ -9,7 +9,7 @@ from django.db.models import Q, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.urls import URLPattern, path
 
-from billing.admin import anything, cells, customer_page, opening
+from billing.admin import anything, cells, customer_page, opening, scripts, timeline
 from billing.admin.base import NOT_RECEIVED, ReadOnlyAdmin
 from billing.admin.filters import LIVEMODE, choice_filter, since_filter
 from billing.admin.forms import User
@@ -29,13 +29,11 @@ from billing.admin.related import Related, matching
 from billing.diagnosis import narrowing
 from billing.models import (
     BillingCustomer,
-    BillingEvent,
     BillingInvoice,
+    BillingPayment,
     BillingSubscription,
     CreditEntry,
-    InboxEvent,
     LeadClaim,
-    OperationRecord,
     Purchase,
 )
 
@@ -45,23 +43,6 @@ CUSTOMER_ID = attrgetter("stripe_customer_id")
 def whose(row: BillingCustomer) -> str:
     """What finds all that is the person's in another table's list."""
     return row.user_id or row.stripe_customer_id
-
-
-def operations_about(row: BillingCustomer) -> QuerySet[OperationRecord]:
-    """What people did with the user, the customer, their subscriptions, invoices and events."""
-    theirs = {"stripe_customer_id": row.stripe_customer_id}
-    events = InboxEvent.objects.filter(customer_id=row.stripe_customer_id)
-    subscriptions = BillingSubscription.objects.filter(**theirs)
-    invoices = BillingInvoice.objects.filter(**theirs)
-    purchases = Purchase.objects.filter(**theirs)
-    return OperationRecord.objects.filter(
-        Q(subject__in=[row.stripe_customer_id, *filter(None, [row.user_id])])
-        | Q(subject__in=events.values("stripe_event_id"))
-        | Q(subject__in=subscriptions.values("stripe_subscription_id"))
-        | Q(subject__in=invoices.values("stripe_invoice_id"))
-        | Q(subject__in=purchases.values("source"))
-        | Q(subject__in=purchases.exclude(payment_intent_id="").values("payment_intent_id"))
-    )
 
 
 def marked_subscriptions(row: Any) -> list[BillingSubscription]:
@@ -126,19 +107,25 @@ class CustomerAdmin(ReadOnlyAdmin):
     )
     related = (
         Related(
-            "Events that are not processed",
-            InboxEvent,
-            "None: all that Stripe sent about this customer is processed.",
-            rows=lambda row: row.facts.undelivered,
-            query=CUSTOMER_ID,
-        ),
-        NOTES,
-        Related(
             "Subscriptions",
             BillingSubscription,
             "No subscription.",
             rows=marked_subscriptions,
             query=whose,
+        ),
+        Related(
+            "Invoices",
+            BillingInvoice,
+            "No invoice.",
+            rows=lambda row: row.facts.invoices,
+            query=whose,
+        ),
+        Related(
+            "Payments",
+            BillingPayment,
+            "No payment was tried.",
+            rows=lambda row: row.facts.payments,
+            query=CUSTOMER_ID,
         ),
         Related(
             "Purchases",
@@ -148,32 +135,8 @@ class CustomerAdmin(ReadOnlyAdmin):
             query=whose,
         ),
         matching("Ledger", CreditEntry, "user_id", "user_id", "No credits have come or gone."),
-        Related(
-            "Invoices",
-            BillingInvoice,
-            "No invoice.",
-            rows=lambda row: row.facts.invoices,
-            query=whose,
-        ),
         matching("Lead claims", LeadClaim, "user_id", "user_id", "No lead claimed."),
-        Related(
-            "Latest events",
-            BillingEvent,
-            "No event.",
-            rows=lambda row: narrowing.events_of(
-                customers=[row.stripe_customer_id],
-                objects=[row.stripe_customer_id],
-                users=filter(None, [row.user_id]),
-            ),
-            query=CUSTOMER_ID,
-        ),
-        Related(
-            "Operations",
-            OperationRecord,
-            "Nobody has changed anything by hand.",
-            rows=operations_about,
-            query=lambda row: row.user_id or row.stripe_customer_id,
-        ),
+        NOTES,
     )
 
     user = cells.user_column()
@@ -237,6 +200,8 @@ class CustomerAdmin(ReadOnlyAdmin):
             path("open/", view(opening.open_view), name="billing_open"),
             path("search-anything/", view(anything.search_view), name="billing_search"),
             path("<int:pk>/diagnosis/", diagnosis, name="billing_diagnosis"),
+            path("<int:pk>/timeline/", view(timeline.timeline_view), name="billing_timeline"),
+            path("<int:pk>/scripts/<slug:slug>/", view(scripts.script_view), name="billing_script"),
             *super().get_urls(),
         ]
 

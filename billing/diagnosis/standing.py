@@ -1,11 +1,13 @@
 """How a person stands: access, plan, dunning, credits, and money paid and owed."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
 from django.db.models import F, Q, Sum, Value
 
-from billing.diagnosis.facts import Facts, Person
+from billing.diagnosis.checks.subscriptions import decline, failed_payment
+from billing.diagnosis.facts import Facts
 from billing.formatting import format_money, format_time
 from billing.models import BillingInvoice, BillingPayment, BillingSubscription
 
@@ -39,10 +41,12 @@ class Standing:
     owed: tuple[str, ...]
 
 
-def money_of(person: Person) -> Money:
-    """The sums by currency over all rows, in one statement."""
-    theirs = Q(stripe_customer_id__in=person.customer_ids)
-    payments = BillingPayment.objects.filter(theirs, status="succeeded").order_by()
+def money_of(facts: Facts) -> Money:
+    """The sums by currency over all rows, in one statement; what they paid as a guest counts."""
+    theirs = Q(stripe_customer_id__in=facts.person.customer_ids)
+    intents = {bought.payment_intent_id for bought in facts.purchases} - {""}
+    as_guest = Q(stripe_customer_id="", payment_intent_id__in=intents)
+    payments = BillingPayment.objects.filter(theirs | as_guest, status="succeeded").order_by()
     invoices = BillingInvoice.objects.filter(theirs, status="open").order_by()
     paid = payments.values_list(Value("paid"), "currency").annotate(
         sum=Sum(F("amount") - F("amount_refunded"))
@@ -61,7 +65,7 @@ def standing_of(facts: Facts, money: Money) -> Standing:
     return Standing(
         has_access,
         why(current),
-        plan(current),
+        plan(current, facts.price_names),
         current.current_period_end if current else None,
         cancellation(current),
         dunning(facts, current),
@@ -87,11 +91,11 @@ def why(current: BillingSubscription | None) -> str:
     return f"The subscription {current.stripe_subscription_id} is {current.status}."
 
 
-def plan(current: BillingSubscription | None) -> str:
+def plan(current: BillingSubscription | None, names: Mapping[str, str]) -> str:
     if current is None:
         return ""
     amount = "" if current.amount is None else format_money(current.amount, current.currency)
-    return ", ".join(filter(None, [current.price_id, amount]))
+    return ", ".join(filter(None, [names.get(current.price_id) or current.price_id, amount]))
 
 
 def cancellation(current: BillingSubscription | None) -> str:
@@ -125,18 +129,9 @@ def dunning(facts: Facts, current: BillingSubscription | None) -> str:
     following = invoice.next_payment_attempt
     tried = f"{invoice.attempt_count} attempts on {invoice.stripe_invoice_id}"
     then = f"next at {format_time(following)}" if following else "no further attempt is planned"
-    declined = decline_reason(facts, invoice.stripe_invoice_id)
-    return ", ".join(filter(None, [tried, then, declined and f"declined: {declined}"]))
-
-
-def decline_reason(facts: Facts, invoice_id: str) -> str:
-    """Why the invoice's newest payment failed: the bank's reason, else Stripe's; '' if unknown."""
-    for payment in facts.payments:
-        if facts.invoice_of.get(payment.payment_intent_id) == invoice_id:
-            if payment.status != "failed":
-                continue
-            return payment.decline_reason or payment.failure_code or payment.failure_message
-    return ""
+    payment = failed_payment(facts, invoice)
+    declined = f"declined: {decline(payment)}" if payment else ""
+    return ", ".join(filter(None, [tried, then, declined]))
 
 
 def in_words(sums: Sums) -> tuple[str, ...]:

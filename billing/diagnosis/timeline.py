@@ -124,7 +124,7 @@ def _rows(facts: Facts, kinds: Iterable[str], before: Place | None, most: int) -
     params: dict[str, Any] = {
         "customers": list(facts.person.customer_ids),
         "users": [facts.user_id] if facts.user_id else [],
-        "subjects": sorted({*facts.object_ids, *_events_of(facts), facts.user_id or ""} - {""}),
+        "subjects": sorted({*facts.object_ids, *_payments(facts), facts.user_id or ""} - {""}),
         "most": most,
         "at": before.at if before else None,
         "kind": before.kind if before else "",
@@ -146,11 +146,8 @@ def _rows(facts: Facts, kinds: Iterable[str], before: Place | None, most: int) -
         return [(kind, id_, at, json.loads(data)) for kind, id_, at, data in cursor.fetchall()]
 
 
-def _events_of(facts: Facts) -> set[str]:
-    """Events that operations were on: those that still wait for one, and those replayed."""
-    return {event.stripe_event_id for event in facts.undelivered} | {
-        payment.payment_intent_id for payment in facts.payments if payment.payment_intent_id
-    }
+def _payments(facts: Facts) -> set[str]:
+    return {payment.payment_intent_id for payment in facts.payments}
 
 
 def _logged(kind: str, condition: str, type_is: str) -> str:
@@ -216,7 +213,11 @@ SOURCES: Mapping[str, str] = {
         SELECT id, created_at AS at, jsonb_build_object(
             'name', name, 'status', status, 'actor', actor, 'reason', reason,
             'said', result->>'summary') AS data
-        FROM billing_operations WHERE subject = ANY(%(subjects)s)
+        FROM billing_operations WHERE id IN (
+            SELECT id FROM billing_operations WHERE subject = ANY(%(subjects)s)
+            UNION SELECT o.id FROM billing_operations o
+            JOIN billing_inbox i ON i.stripe_event_id = o.subject
+            WHERE i.customer_id = ANY(%(customers)s))
     """,
     Kind.NOTE: """
         SELECT id, created_at AS at, jsonb_build_object(

@@ -119,7 +119,7 @@ def test_a_page_costs_the_same_however_much_belongs_to_it(
     rows.fill(3)
     few = count_queries(lambda: page_of(support, find()))
     rows.fill(57, start=3)
-    most = 32 if isinstance(find(), BillingCustomer) else 20  # who is examined as a whole
+    most = 30 if isinstance(find(), BillingCustomer) else 20  # who is examined as a whole
     assert count_queries(lambda: page_of(support, find())) == few <= most
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from billing.diagnosis.facts import Person, gather
 from billing.diagnosis.standing import Standing, money_of, standing_of
-from billing.models import BillingPayment, InvoicePayment, acting_as
+from billing.models import BillingPayment, acting_as
 from tests.admin import rows
 
 pytestmark = pytest.mark.django_db
@@ -14,7 +14,7 @@ pytestmark = pytest.mark.django_db
 
 def standing() -> Standing:
     facts = gather(Person.of_user(rows.USER))
-    return standing_of(facts, money_of(facts.person))
+    return standing_of(facts, money_of(facts))
 
 
 def payment(id_: str, **more: object) -> None:
@@ -55,13 +55,20 @@ def test_dunning_says_how_often_when_next_and_why() -> None:
     rows.customer()
     rows.subscription(status="past_due")
     following = datetime(2026, 5, 1, tzinfo=UTC)
-    rows.invoice(status="open", attempt_count=2, next_payment_attempt=following)
-    InvoicePayment.objects.create(payment_intent_id="pi_1", stripe_invoice_id="in_1")
-    payment("ch_1", status="failed", payment_intent_id="pi_1", decline_reason="insufficient_funds")
+    invoice = rows.invoice(
+        status="open", attempt_count=2, amount_due=2900, next_payment_attempt=following
+    )
+    payment(
+        "ch_1",
+        status="failed",
+        payment_intent_id="pi_1",
+        decline_reason="insufficient_funds",
+        created_at=invoice.created_at,
+    )
     found = standing()
     assert not found.has_access
     assert found.dunning == (
-        "2 attempts on in_1, next at 2026-05-01 00:00:00 UTC, declined: insufficient_funds"
+        "2 attempts on in_1, next at 2026-05-01 00:00:00 UTC, declined: insufficient funds"
     )
 
 

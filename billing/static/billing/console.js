@@ -1,25 +1,57 @@
-// Puts what Stripe says into the diagnosis once the page is there: without it, a link does the same.
+// The customer's page: what Stripe says, and the timeline's other parts, are put in once the page
+// is there. Without this, links do the same.
+async function part(url) {
+  const answer = await fetch(url);
+  if (!answer.ok) throw new Error(answer.statusText);
+  return new DOMParser().parseFromString(await answer.text(), "text/html");
+}
+
 async function ask() {
   const section = document.getElementById("diagnosis");
   const progress = section.querySelector("[data-progress]");
   progress.textContent = "Asking Stripe …";
   section.setAttribute("aria-busy", "true");
   try {
-    const answer = await fetch(section.dataset.fragment);
-    const page = new DOMParser().parseFromString(await answer.text(), "text/html");
-    const fresh = page.getElementById("diagnosis");
-    if (!answer.ok || !fresh) throw new Error();
-    section.replaceChildren(...fresh.childNodes); // the live region itself stays, and is read out
+    const fresh = await part(section.dataset.fragment);
+    const found = fresh.getElementById("diagnosis");
+    section.replaceChildren(...found.childNodes); // the live region itself stays, and is read out
+    const timeline = document.getElementById("timeline");
+    // With what Stripe sent in vain; not where somebody is reading something else in it by now.
+    if (!timeline.dataset.moved) timeline.replaceChildren(...fresh.getElementById("timeline").childNodes);
   } catch {
     progress.textContent = "The back office did not answer. Ask again, or reload the page.";
   }
   section.removeAttribute("aria-busy");
 }
 
+async function move(link) {
+  const timeline = document.getElementById("timeline");
+  timeline.dataset.moved = "yes";
+  timeline.setAttribute("aria-busy", "true");
+  try {
+    const fresh = (await part(timeline.dataset.fragment + link.search)).getElementById("timeline");
+    if (link.dataset.timeline === "older") {
+      const first = fresh.querySelector("[data-entries] a, [data-entries] li");
+      timeline.querySelector("[data-entries]").append(...fresh.querySelectorAll("[data-entries] > li"));
+      timeline.querySelector("[data-older]").replaceWith(fresh.querySelector("[data-older]"));
+      first.focus();
+    } else {
+      timeline.replaceChildren(...fresh.childNodes);
+      timeline.querySelector("[aria-current]").focus();
+    }
+    timeline.removeAttribute("aria-busy");
+  } catch {
+    window.location = link.href; // as without this script
+  }
+}
+
 document.addEventListener("click", (event) => {
-  if (!event.target.closest("#diagnosis [data-retry]")) return;
+  if (event.ctrlKey || event.metaKey || event.shiftKey) return;
+  const link = event.target.closest("#timeline [data-timeline]");
+  if (!link && !event.target.closest("#diagnosis [data-retry]")) return;
   event.preventDefault();
-  ask();
+  if (link) move(link);
+  else ask();
 });
 
 if (document.querySelector("#diagnosis[data-ask]")) ask();
