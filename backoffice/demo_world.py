@@ -6,6 +6,7 @@ lost, Stripe refuses a request. No billing row is written from here but the clai
 which the marketplace itself would write.
 """
 
+import io
 import json
 import random
 import sys
@@ -105,6 +106,69 @@ def tell_stories(sandbox: Sandbox, endpoint: str) -> None:
     sandbox.control("deliver")
     with sandbox.fault(**REFUSED):
         worker.drain()
+    disagree(sandbox, endpoint)
+    worker.drain()
+
+
+def disagree(sandbox: Sandbox, endpoint: str) -> None:
+    """What nobody notices until somebody writes: each is a finding of its own."""
+    subscribe_twice(sandbox)
+    grant_twice(sandbox, endpoint)
+    lose_a_refund(sandbox)
+    fail_a_claim(sandbox)
+
+
+def subscribe_twice(sandbox: Sandbox) -> None:
+    """Gina forgot that she had an account at Stripe, and pays for two subscriptions."""
+    for email in ("gina@example.com", "gina.park@example.org"):
+        customer = sandbox.customer("Gina Park", email, "user_gina")
+        sandbox.story("subscribe", customer=customer, user_id="user_gina")
+    sandbox.control("deliver")
+
+
+def grant_twice(sandbox: Sandbox, endpoint: str) -> None:
+    """A webhook is late, an agent grants the credits by hand, and then the webhook comes."""
+    from django.core.management import call_command
+
+    from billing.ingress import worker
+
+    hugo = sandbox.customer("Hugo Weber", "hugo@example.com", "user_hugo")
+    with sandbox.fault(**LOST):
+        bought = sandbox.story("buy_pack", customer=hugo, user_id="user_hugo")
+    worker.drain()
+    why = {"reason": "Paid, and no webhook came", "actor": "demo", "stdout": io.StringIO()}
+    call_command("grant_credits", "user_hugo", "10", **why)
+    for event in bought["events"]:
+        sandbox.redeliver(event, endpoint)
+
+
+def lose_a_refund(sandbox: Sandbox) -> None:
+    """Ines has her money back, and her credits too: nobody told us of the refund."""
+    ines = sandbox.customer("Ines Duarte", "ines@example.com", "user_ines")
+    bought = sandbox.story("buy_pack", customer=ines, user_id="user_ines")
+    sandbox.control("deliver")
+    with sandbox.fault(**LOST):
+        sandbox.story("refund", charge=bought["charge"])
+
+
+def fail_a_claim(sandbox: Sandbox) -> None:
+    """Fred's lead was gone when he claimed it, and the marketplace kept his credits."""
+    from django.db import transaction
+
+    from billing.ingress import worker
+    from billing.models import CreditEntry, LeadClaim, acting_as
+    from billing.projection.ledger import Entry, post
+
+    fred = sandbox.customer("Fred Novak", "fred@example.com", "user_fred")
+    sandbox.story("buy_pack", customer=fred, user_id="user_fred")
+    sandbox.control("deliver")
+    worker.drain()
+    claim = LeadClaim(user_id="user_fred", lead_id="lead_gone", credits_spent=3)
+    claim.status, claim.failure_reason = LeadClaim.Status.FAILED, CLAIM_FAILURES[0]
+    reason = f"Claimed {claim.lead_id}"
+    with transaction.atomic(), acting_as("marketplace"):
+        claim.save()
+        post([Entry(claim.user_id, -3, CreditEntry.Kind.CLAIM, reason=reason)])
 
 
 def buy_out_of_order(sandbox: Sandbox, endpoint: str, customer: str) -> None:

@@ -1,5 +1,6 @@
 """`make demo`, in a copy of the project with a database of its own."""
 
+import json
 import os
 import re
 import shutil
@@ -84,6 +85,19 @@ class Demo:
             capture_output=True,
             text=True,
         ).stdout
+
+    def findings_of(self, who: str) -> set[str]:
+        """The kinds of what `diagnose` finds wrong with somebody."""
+        command = 'set -a; . .local/demo/environment; set +a; exec "$0" manage.py diagnose "$@"'
+        done = subprocess.run(
+            ["sh", "-c", command, sys.executable, who, "--json"],
+            cwd=self.project,
+            env={"PATH": os.environ["PATH"], "HOME": os.environ["HOME"]},
+            check=False,
+            capture_output=True,
+            text=True,
+        )
+        return {finding["kind"] for finding in json.loads(done.stdout)["findings"]}
 
     def ask(self, question: LiteralString, *values: str) -> list[tuple[object, ...]]:
         server = EmbeddedServer(self.project / ".local" / "postgres")
@@ -178,6 +192,16 @@ def check_the_stories(demo: Demo) -> None:
     assert credits_of(demo, "user_ada") == credits_of(demo, "user_ben") == 0
     assert status_of(demo, "user_carla") == "active"
     assert status_of(demo, "user_emil") == "past_due"
+    for who, kind in (
+        ("user_ben", "pack_not_granted"),
+        ("user_emil", "past_due"),
+        ("user_gina", "several_subscriptions"),
+        ("user_hugo", "granted_twice"),
+        ("user_ines", "refund_not_taken_back"),
+        ("user_fred", "claim_debited"),
+    ):
+        assert kind in demo.findings_of(who), who
+    assert demo.findings_of("user_dora") == set()
 
     for _ in range(2):
         demo.manage("replay_events", str(dead[0][0]), "--reason", "the key was given permission")
