@@ -132,14 +132,19 @@ def without_payment(facts: Facts) -> Iterator[Finding]:
     for entry in facts.entries:
         if entry.kind not in (EntryKind.PACK, EntryKind.SUBSCRIPTION) or not entry.source:
             continue
-        if said := _objection(facts, entry.source.split(":")[1]):
+        if said := _objection(facts, _bought(entry)):
             unpaid[entry.source] = said
     given: dict[str, list[CreditEntry]] = {}
     for entry in unanswered(facts, unpaid):
         if entry.source in unpaid:
-            given.setdefault(entry.source.split(":")[1], []).append(entry)
+            given.setdefault(_bought(entry), []).append(entry)
     for purchase_id, entries in given.items():
         yield _unpaid(facts, purchase_id, entries, unpaid[entries[0].source or ""])
+
+
+def _bought(entry: CreditEntry) -> str:
+    """The purchase that an entry's source names (`checkout:cs_1`); '' where raw SQL named none."""
+    return (entry.source or "").partition(":")[2].partition(":")[0]
 
 
 def _objection(facts: Facts, purchase_id: str) -> str:
