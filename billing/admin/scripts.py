@@ -22,7 +22,7 @@ from billing.diagnosis.scripts import State, Step, follow
 from billing.models import BillingCustomer
 
 MARKS = {
-    State.FINE: ("check_circle", "Fine", "text-green-700 dark:text-green-500"),
+    State.FINE: ("check_circle", "Fine", "text-green-700 dark:text-green-400"),
     State.FOUND: ("error", "Found something", "text-red-700 dark:text-red-500"),
     State.UNKNOWN: ("help", "Could not be checked", "text-orange-700 dark:text-orange-400"),
 }
