@@ -36,8 +36,7 @@ class Difference:
     ours: str
 
     def as_evidence(self) -> Evidence:
-        label = self.field.removesuffix("_id").replace("_", " ").capitalize()
-        return Evidence(label, f"{self.stripe} at Stripe, {self.ours} here")
+        return Evidence(label_of(self.field), f"{self.stripe} at Stripe, {self.ours} here")
 
 
 def of_subscription(row: BillingSubscription, data: StripeDict) -> list[Difference]:
@@ -62,6 +61,11 @@ def between(row: Model, wanted: Mapping[str, Any], fields: Sequence[str]) -> lis
         for name in fields
         if getattr(row, name) != wanted[name]
     ]
+
+
+def label_of(name: str) -> str:
+    """A column's name as it is shown."""
+    return name.removesuffix("_id").replace("_", " ").capitalize()
 
 
 def in_words(name: str, value: Any, currency: str) -> str:

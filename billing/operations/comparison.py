@@ -5,11 +5,12 @@ A preview is the real thing, rolled back: what a plan shows is what applying it 
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, NoReturn
+from typing import Any
 
 from django.db.models import Q, QuerySet
 
 from billing.diagnosis.differences import INVOICE_FIELDS, SUBSCRIPTION_FIELDS, in_words
+from billing.diagnosis.rehearsal import rehearse
 from billing.gateway.observation import Observation
 from billing.gateway.shapes import event_customer_id
 from billing.models import (
@@ -108,15 +109,11 @@ def preview(
     scope = Scope.of(observations)
     before = rows(scope)
 
-    def look(intake: Intake) -> NoReturn:
+    def look(intake: Intake) -> list[Change]:
         also(intake)
-        raise _PreviewError(row_changes(before, rows(scope)) + credit_changes(intake.posted))
+        return row_changes(before, rows(scope)) + credit_changes(intake.posted)
 
-    try:
-        bring_in(observations, actor=actor, within=look, doubted=doubted)
-    except _PreviewError as seen:
-        return seen.changes
-    raise RuntimeError("The preview was not rolled back.")
+    return rehearse(observations, look, actor=actor, doubted=doubted)
 
 
 def bring_in_for(
@@ -146,14 +143,6 @@ def bring_in_for(
 
     bring_in(observations, actor=operation.actor.name, within=commit)
     return results[-1]
-
-
-class _PreviewError(Exception):
-    """Rolls the preview's transaction back, and carries what was seen in it."""
-
-    def __init__(self, changes: list[Change]) -> None:
-        super().__init__()
-        self.changes = changes
 
 
 def _queries(scope: Scope) -> list[tuple[str, QuerySet[Any], str, tuple[str, ...]]]:
