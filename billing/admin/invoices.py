@@ -3,11 +3,13 @@
 from django.contrib import admin
 from django.contrib.admin import display
 from django.db.models import QuerySet
+from django.urls import URLPattern
 
-from billing.admin import cells
+from billing.admin import cells, side_by_side
 from billing.admin.base import NOT_RECEIVED, ReadOnlyAdmin
 from billing.admin.filters import LIVEMODE, since_filter, status_filter
-from billing.admin.offers import Offer, sync_offer
+from billing.admin.forms import User
+from billing.admin.offers import Offer, ShownOffer, sync_offer
 from billing.admin.operations import MARK_PAID, PAY, RESEND, VOID, OperationPage
 from billing.admin.related import events_about, inbox_about, matching, operations_on
 from billing.diagnosis import narrowing
@@ -44,6 +46,7 @@ class InvoiceAdmin(ReadOnlyAdmin):
     )  # fmt: skip
     related_columns = (
         "invoice_id", "state", "total_words", "remaining_words", "attempt_count_words", "created",
+        "sides",
     )  # fmt: skip
     customer_field = "stripe_customer_id"
     list_filter = (
@@ -120,6 +123,7 @@ class InvoiceAdmin(ReadOnlyAdmin):
     mode = cells.mode_column()
     dashboard = cells.dashboard_column("stripe_invoice_id")
     created = cells.time_column("created_at", "Created")
+    sides = side_by_side.column("invoice", "stripe_invoice_id")
     updated = cells.time_column("updated_at", "Updated here")
 
     @display(description="Invoice")
@@ -136,6 +140,13 @@ class InvoiceAdmin(ReadOnlyAdmin):
         if not row.hosted_invoice_url.startswith(("https://", "http://")):
             return row.hosted_invoice_url or cells.EMPTY
         return cells.link(row.hosted_invoice_url, "Open", outside=True)
+
+    def buttons(self, row: BillingInvoice, user: User) -> list[ShownOffer]:
+        return [side_by_side.button("invoice", row.stripe_invoice_id)]
+
+    def get_urls(self) -> list[URLPattern]:
+        sides = side_by_side.url_pattern("invoice", self.admin_site.admin_view)
+        return [sides, *super().get_urls()]
 
     def find(self, rows: QuerySet[BillingInvoice], term: str) -> QuerySet[BillingInvoice]:
         ids = ("stripe_invoice_id", "number", "stripe_subscription_id")

@@ -4,8 +4,9 @@ from django.contrib import admin
 from django.contrib.admin import display
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest
+from django.urls import URLPattern
 
-from billing.admin import cells, overrides
+from billing.admin import cells, overrides, side_by_side
 from billing.admin.base import NOT_RECEIVED, ReadOnlyAdmin
 from billing.admin.filters import LIVEMODE, choice_filter, since_filter, status_filter
 from billing.admin.forms import User
@@ -41,7 +42,9 @@ class SubscriptionAdmin(ReadOnlyAdmin):
     list_display = (
         "subscription_id", "state", "customer", "user", "amount_words", "ends", "created",
     )  # fmt: skip
-    related_columns = ("subscription_id", "state", "price", "amount_words", "ends", "created")
+    related_columns = (
+        "subscription_id", "state", "price", "amount_words", "ends", "created", "sides",
+    )  # fmt: skip
     customer_field = "stripe_customer_id"
     list_filter = (
         status_filter(
@@ -158,6 +161,7 @@ class SubscriptionAdmin(ReadOnlyAdmin):
     mode = cells.mode_column()
     dashboard = cells.dashboard_column("stripe_subscription_id")
     created = cells.time_column("created_at", "Created")
+    sides = side_by_side.column("subscription", "stripe_subscription_id")
     updated = cells.time_column("updated_at", "Updated here")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[BillingSubscription]:
@@ -175,7 +179,12 @@ class SubscriptionAdmin(ReadOnlyAdmin):
 
     def buttons(self, row: BillingSubscription, user: User) -> list[ShownOffer]:
         end = Offer(END_OVERRIDE, target=lambda row: row.stripe_subscription_id).on(row, user)
-        return [end] if end and overrides.warning(row) else []
+        sides = side_by_side.button("subscription", row.stripe_subscription_id)
+        return [end, sides] if end and overrides.warning(row) else [sides]
+
+    def get_urls(self) -> list[URLPattern]:
+        sides = side_by_side.url_pattern("subscription", self.admin_site.admin_view)
+        return [sides, *super().get_urls()]
 
     def headline(self, row: BillingSubscription) -> tuple[str, str]:
         if by_hand := overrides.warning(row):
