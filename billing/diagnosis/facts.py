@@ -25,6 +25,7 @@ from django.db.models.fields.json import KT
 from django.db.models.functions import Cast, Coalesce, Concat, Upper
 from django.utils import timezone
 
+from billing.database import cursor
 from billing.diagnosis.at_stripe import AtStripe
 from billing.models import (
     BillingCustomer,
@@ -43,7 +44,6 @@ from billing.models import (
     Purchase,
     StatusOverride,
 )
-from billing.projection.ledger import recorded
 from billing.projection.settlement import grant_sources, reversal_sources
 
 MOST = 200  # rows of one table that a person's facts hold, the newest
@@ -59,23 +59,25 @@ class Person:
     """Whom facts are about: a user of ours with all their Stripe customers, or one of them alone.
 
     `user_id` is None for a customer of whom nobody knows the user; `customer_ids` is empty for
-    a user without a customer.
+    a user without a customer. `rows` are the customers as they were just read, if they were.
     """
 
     user_id: str | None
     customer_ids: tuple[str, ...]
+    rows: tuple[BillingCustomer, ...] | None = field(default=None, compare=False, repr=False)
 
     @classmethod
     def of_customer(cls, customer: BillingCustomer) -> "Person":
         """The customer, with the others of the same user."""
         if customer.user_id is None:
-            return cls(None, (customer.stripe_customer_id,))
+            return cls(None, (customer.stripe_customer_id,), (customer,))
         return cls.of_user(customer.user_id)
 
     @classmethod
     def of_user(cls, user_id: str) -> "Person":
-        ids = BillingCustomer.objects.filter(user_id=user_id).order_by("created_at", "id")
-        return cls(user_id, tuple(ids.values_list("stripe_customer_id", flat=True)[:MOST]))
+        found = BillingCustomer.objects.filter(user_id=user_id).order_by("created_at", "id")
+        rows = tuple(found[:MOST])
+        return cls(user_id, tuple(row.stripe_customer_id for row in rows), rows)
 
 
 @dataclass(slots=True)
@@ -93,7 +95,7 @@ class Facts:
       `about` all of its events about one object, the newest first.
     - `received` are the inbox's events among those that Stripe lists, by their ids.
     - `operations` are applied ones on the person or on anything of theirs.
-    - `worth` is the credits of each price that is mapped.
+    - `worth` is the credits of each price that is mapped, and `price_names` what it is called.
     - `hinted_user` is the one other user with the same email, for a person of whom nobody knows
       the user: a hint for people, no key.
     """
@@ -123,6 +125,7 @@ class Facts:
     sql_events: list[BillingEvent] = field(default_factory=list)
     operations: list[OperationRecord] = field(default_factory=list)
     worth: dict[str, int] = field(default_factory=dict)
+    price_names: dict[str, str] = field(default_factory=dict)
     hinted_user: str = ""
     stripe: AtStripe | None = None
 
@@ -166,7 +169,11 @@ def gather(person: Person, *, now: datetime | None = None, about: Sequence[str] 
     ids, user = list(person.customer_ids), person.user_id
     theirs = Q(stripe_customer_id__in=ids)
     owned = theirs | Q(user_id=user) if user is not None else theirs
-    facts.customers = list(BillingCustomer.objects.filter(theirs))
+    facts.customers = (
+        list(BillingCustomer.objects.filter(theirs))
+        if person.rows is None
+        else list(reversed(person.rows))
+    )
     facts.subscriptions = list(BillingSubscription.objects.filter(owned)[:MOST])
     facts.invoices = list(BillingInvoice.objects.filter(owned)[:MOST])
     facts.purchases = list(Purchase.objects.filter(owned | Q(source__in=about))[:MOST])
@@ -178,7 +185,9 @@ def gather(person: Person, *, now: datetime | None = None, about: Sequence[str] 
     _add_changes_by_hand(facts)
     if user is None:
         facts.hinted_user = _user_with_same_email(facts)
-    facts.worth = dict(CreditPrice.objects.values_list("price_id", "credits"))
+    for price in CreditPrice.objects.all():
+        facts.worth[price.price_id] = price.credits
+        facts.price_names[price.price_id] = price.name
     return facts
 
 
@@ -209,7 +218,7 @@ def _add_payments(facts: Facts) -> None:
 
 
 def _add_credits(facts: Facts, user: str) -> None:
-    facts.credits = LeadCredits.objects.filter(user_id=user).first()
+    facts.credits, facts.ledger = _books(user)
     entries = CreditEntry.objects.filter(user_id=user)
     debits = Q(kind=CreditEntry.Kind.CLAIM) | Q(kind=CreditEntry.Kind.SQL, delta__lt=0)
     at_about = (OuterRef("created_at") - AT_ABOUT, OuterRef("created_at") + AT_ABOUT)
@@ -221,7 +230,6 @@ def _add_credits(facts: Facts, user: str) -> None:
     )
     returns = Q(kind=CreditEntry.Kind.SQL, delta__gt=0) & Q(Exists(returned))
     facts.entries = list(entries.exclude(debits).exclude(returns)[:MOST])
-    facts.ledger = recorded(user)
     sources = {source for bought in facts.purchases for source in grant_sources(bought)}
     sources |= {source for made in facts.reversals for source in reversal_sources(made)}
     keyed = CreditEntry.objects.filter(source__in=sources)
@@ -234,6 +242,22 @@ def _add_credits(facts: Facts, user: str) -> None:
     recent = by_sql.filter(created_at__gte=facts.now - SQL_SINCE)
     facts.stray_debits = list(recent.filter(~Exists(claimed))[:MOST])
     _add_claims(facts, user, entries)
+
+
+def _books(user: str) -> tuple[LeadCredits | None, tuple[int, int]]:
+    """A user's balance, and what the entries add up to: both of the same moment."""
+    with cursor() as bound:
+        bound.execute(
+            "SELECT c.user_id, c.balance, c.owed, c.updated_at, s.balance, s.owed"
+            " FROM (SELECT coalesce(sum(delta), 0)::bigint AS balance,"
+            " coalesce(sum(owed_delta), 0)::bigint AS owed"
+            " FROM credit_entries WHERE user_id = %s) s"
+            " LEFT JOIN lead_credits c ON c.user_id = %s",
+            [user, user],
+        )
+        user_id, balance, owed, updated_at, *ledger = bound.fetchone()
+    held = LeadCredits(user_id=user, balance=balance, owed=owed, updated_at=updated_at)
+    return (held if user_id else None), (ledger[0], ledger[1])
 
 
 def _add_claims(facts: Facts, user: str, entries: QuerySet[CreditEntry]) -> None:
