@@ -226,6 +226,8 @@ def grant_credits(case: Case) -> Outcome:
     wrong = [f for f in case.fitting if f.kind in CREDITS or is_mended_by(f, *by_hand)]
     if wrong := [*wrong, *case.of((Kind.PRICE_UNMAPPED,))]:
         return found(wrong)
+    if case.of(MISSING):
+        return Outcome(State.FINE, "Not by hand: what is recommended grants them by itself.")
     return fine(case, "All that was paid has brought its credits.", grants(case.facts))
 
 

@@ -103,6 +103,7 @@ def test_charged_and_no_credits(shop: Shop) -> None:
     assert before.recommended is not None
     assert before.recommended.kind == Kind.PACK_NOT_GRANTED
     assert "We are adding them now." in told(before)
+    assert before.steps[3].outcome.said.startswith("Not by hand:")
     assert "writes its own audit entry" in before.steps[4].outcome.said
 
     fix(before.recommended)
