@@ -58,7 +58,7 @@ def page_context(request: HttpRequest, row: Any) -> dict[str, Any]:
         "diagnosis": diagnosis,
         "standing": standing_of(facts, money_of(facts)),
         "timeline": timeline.shown(facts, row, request),
-        "scripts": script_links(row),
+        "complaints": script_links(row),
         "others": [
             (page_url(other), other.stripe_customer_id)
             for other in facts.customers

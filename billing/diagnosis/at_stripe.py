@@ -119,7 +119,15 @@ TYPES: Mapping[str, tuple[str, ...]] = {
         "customer.subscription.paused",
         "customer.subscription.resumed",
     ),
-    "invoice": ("invoice.paid", "invoice.payment_failed", "invoice.updated", "invoice.voided"),
+    "invoice": (
+        "invoice.created",
+        "invoice.finalized",
+        "invoice.paid",
+        "invoice.payment_failed",
+        "invoice.updated",
+        "invoice.marked_uncollectible",
+        "invoice.voided",
+    ),
     "checkout.session": (
         "checkout.session.completed",
         "checkout.session.async_payment_succeeded",

@@ -178,7 +178,8 @@ def _log(kind: str, type_is: str) -> str:
 
 
 OURS = "(type LIKE 'manual.%%' OR type LIKE 'system.%%' OR type LIKE 'sql.%%')"
-BY_THEMSELVES = "(type LIKE 'system.%%' OR type LIKE 'sql.%%')"  # operations have their own entry
+# What operations did has an entry of its own; what raw SQL logged as theirs has none.
+BY_THEMSELVES = f"({OURS} AND NOT (type LIKE 'manual.%%' AND payload ? 'operation'))"
 
 SOURCES: Mapping[str, str] = {
     Kind.EVENT: f"""
@@ -210,14 +211,14 @@ SOURCES: Mapping[str, str] = {
         FROM lead_claims WHERE user_id = ANY(%(users)s)
     """,
     Kind.OPERATION: """
-        SELECT id, created_at AS at, jsonb_build_object(
-            'name', name, 'status', status, 'actor', actor, 'reason', reason,
-            'said', result->>'summary') AS data
-        FROM billing_operations WHERE id IN (
-            SELECT id FROM billing_operations WHERE subject = ANY(%(subjects)s)
-            UNION SELECT o.id FROM billing_operations o
-            JOIN billing_inbox i ON i.stripe_event_id = o.subject
-            WHERE i.customer_id = ANY(%(customers)s))
+        SELECT o.id, o.created_at AS at, jsonb_build_object(
+            'name', o.name, 'status', o.status, 'actor', o.actor, 'reason', o.reason,
+            'said', o.result->>'summary') AS data
+        FROM (SELECT unnest(%(subjects)s::text[]) AS subject
+              UNION SELECT stripe_event_id FROM billing_inbox
+              WHERE customer_id = ANY(%(customers)s)) s
+        CROSS JOIN LATERAL (
+            SELECT * FROM billing_operations WHERE subject = s.subject OFFSET 0) o
     """,
     Kind.NOTE: """
         SELECT id, created_at AS at, jsonb_build_object(

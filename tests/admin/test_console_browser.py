@@ -4,11 +4,12 @@ from collections.abc import Iterator
 from typing import Literal
 
 import pytest
+from django.db import transaction
 from playwright.sync_api import Page, expect
 
 from billing.admin.cells import page_url
 from billing.ingress import worker
-from billing.models import BillingCustomer
+from billing.models import BillingCustomer, LeadClaim, acting_as
 from tests.admin.test_browser import PHONE, Desk, say_why
 from tests.admin.test_search_browser import violations
 from tests.operations.shop import Shop, balance
@@ -75,8 +76,37 @@ def test_it_can_be_read_on_a_phone_and_by_all(
     desk.log_in("support")
     desk.open(page_url(ada))
     expect(page.locator("[data-finding=pack_not_granted]")).to_be_visible()
+    expect(page.locator("#timeline")).to_contain_text("never arrived here")
     assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
     assert violations(page) == []
+    page.get_by_role("link", name="Credits", exact=True).last.click()
+    expect(page.locator("#timeline [data-entries] > li")).to_have_count(1)
+    expect(page.locator("#timeline")).to_contain_text("+20 credits, 20 then")
+    assert page.url.endswith(page_url(ada))  # in place
+
+    page.get_by_role("link", name="Compare").first.click()
+    expect(page.get_by_text("Stripe was asked at")).to_be_visible()
+    assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
+    assert violations(page) == []
+
+
+def test_older_entries_follow_in_place(desk: Desk, ada: BillingCustomer) -> None:
+    with transaction.atomic(), acting_as("marketplace"):
+        LeadClaim.objects.bulk_create(
+            LeadClaim(user_id="u_ada", lead_id=f"lead_{number}") for number in range(60)
+        )
+    page = desk.page
+    desk.log_in("support")
+    desk.open(page_url(ada))
+    expect(page.get_by_text("Stripe was asked at")).to_be_visible()
+    entries = page.locator("#timeline [data-entries] > li")
+    expect(entries).to_have_count(50)
+    while page.get_by_role("link", name="Older").count():
+        shown = entries.count()
+        page.get_by_role("link", name="Older").click()
+        expect(entries.nth(shown)).to_be_visible()
+    expect(page.get_by_text("That is all.")).to_be_visible()
+    assert len(set(page.locator("#timeline li a").evaluate_all("all => all.map(a => a.href)"))) > 60
 
 
 def test_a_silent_stripe_is_said_and_asked_again(

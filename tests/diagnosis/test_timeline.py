@@ -38,6 +38,10 @@ def test_it_tells_what_happened_whatever_kind_it_is(shop: Shop) -> None:
         )
     with connection.cursor() as cursor:
         cursor.execute("UPDATE billing_invoices SET number = 'X-1'")
+        cursor.execute(
+            "INSERT INTO billing_events (type, payload) VALUES ('manual.credit_adjustment',"
+            """ '{"user_id": "u_ada", "amount": 50, "admin": "admin-email"}')"""
+        )
 
     everything = of_ada()
     assert {entry.place.kind for entry in everything} == {
@@ -53,6 +57,7 @@ def test_it_tells_what_happened_whatever_kind_it_is(shop: Shop) -> None:
     assert said["Grant credits, applied"].startswith("By cli:bob: The customer called.")
     assert said["Note by cli:bob"] == "She called <b>twice</b>"
     assert said["sql.billing_invoices.update"].startswith("By sql:")
+    assert said["manual.credit_adjustment"].startswith("By sql:")  # the runbook's own statement
     assert all(entry.model for entry in everything)
 
 
