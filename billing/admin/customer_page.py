@@ -56,6 +56,7 @@ def page_context(request: HttpRequest, row: Any) -> dict[str, Any]:
     row.facts = facts
     return {
         "diagnosis": diagnosis,
+        "balance_url": page_url(facts.credits) if facts.credits else "",
         "standing": standing_of(facts, money_of(facts)),
         "timeline": timeline.shown(facts, row, request),
         "complaints": script_links(row),

@@ -82,15 +82,14 @@ class CustomerAdmin(ReadOnlyAdmin):
     change_form_template = "admin/billing/customer.html"
     empty_text = NOT_RECEIVED
     fieldsets = (
-        (None, {"fields": (("email", "name"), ("user_id", "attribution"), "balance")}),
         (
-            "At Stripe",
+            None,
             {
                 "fields": (
+                    ("email", "name"),
+                    ("user_id", "attribution"),
                     ("stripe_customer_id", "dashboard"),
-                    ("delinquent_words", "deleted_words"),
-                    ("mode", "created"),
-                    "updated",
+                    ("created", "mode"),
                 )
             },
         ),
@@ -142,12 +141,9 @@ class CustomerAdmin(ReadOnlyAdmin):
     user = cells.user_column()
     customer_id = cells.id_text_column("stripe_customer_id", "At Stripe")
     name_words = cells.text_column("name", "Name")
-    delinquent_words = cells.yes_no_column("delinquent", "Delinquent")
-    deleted_words = cells.yes_no_column("deleted", "Deleted at Stripe")
     mode = cells.mode_column()
     dashboard = cells.dashboard_column("stripe_customer_id")
     created = cells.time_column("created_at", "Created")
-    updated = cells.time_column("updated_at", "Updated here")
 
     @display(description="Customer", ordering=None)
     def name_or_email(self, row: BillingCustomer) -> str:
@@ -166,16 +162,6 @@ class CustomerAdmin(ReadOnlyAdmin):
             "checkout": "A checkout session of theirs says so.",
             "operator": "An operator said so.",
         }.get(row.attributed_by, "Nobody knows yet." if row.user_id is None else cells.EMPTY)
-
-    @display(description="Credits")
-    def balance(self, row: BillingCustomer) -> str:
-        if row.user_id is None:
-            return "None: credits belong to users, and nobody knows whose customer this is."
-        found = row.facts.credits  # type: ignore[attr-defined]  # read for the whole page
-        if found is None:
-            return "0"
-        owed = f" ({found.owed:,} owed)" if found.owed else ""
-        return cells.link(cells.page_url(found), f"{found.balance:,}{owed}")
 
     def find(self, rows: QuerySet[BillingCustomer], term: str) -> QuerySet[BillingCustomer]:
         return narrowing.find_customers(rows, term)

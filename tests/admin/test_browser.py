@@ -118,13 +118,14 @@ def test_support_puts_right_a_pack_that_was_paid_but_not_credited(desk: Desk, sh
     expect(page.get_by_text("nothing happens until it is replayed")).to_be_visible()
     expect(page.get_by_text(dead.reason).first).to_be_visible()
 
-    # So does a search for the customer.
+    # So does a search for the customer, whose diagnosis names the event.
     desk.open(changelist_url(BillingCustomer))
     page.get_by_placeholder("Email, name, user, or any Stripe id of theirs").fill("ada@")
     page.keyboard.press("Enter")
     page.get_by_role("link", name="ada@example.com").click()
     expect(page.get_by_role("link", name="20", exact=True)).to_be_visible()  # the balance
-    page.get_by_role("link", name=shorten(dead.stripe_event_id)).click()
+    expect(page.get_by_text("Stripe was asked at")).to_be_visible()
+    page.get_by_role("link", name=dead.stripe_event_id, exact=True).click()
 
     # Replayed, clicked twice.
     page.get_by_role("link", name="Replay event", exact=True).click()
