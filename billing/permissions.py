@@ -30,6 +30,12 @@ ADD_NOTE = "billing.add_note_to_customer"
 WITHDRAW_NOTE = "billing.withdraw_note"
 TIE_OUT = "billing.tie_out_balance"
 BILLING_LINK = "billing.create_billing_link"
+TAKE_FINDING = "billing.take_finding"
+SNOOZE_FINDING = "billing.snooze_finding"
+ACCEPT_FINDING = "billing.accept_finding"
+REOPEN_FINDING = "billing.reopen_finding"
+SIGN_OFF = "billing.sign_off_run"
+RECONCILE = "billing.reconcile"
 
 APPROVE = "billing.approve_operation"
 EXPORT = "billing.export"
@@ -56,15 +62,25 @@ DECLARED = {
     WITHDRAW_NOTE: "Can withdraw a note",
     TIE_OUT: "Can bring a balance and its ledger together",
     BILLING_LINK: "Can create a link to the customer's own billing page",
+    TAKE_FINDING: "Can take a finding on, or hand it to somebody",
+    SNOOZE_FINDING: "Can put a finding off",
+    ACCEPT_FINDING: "Can accept a finding as it is",
+    REOPEN_FINDING: "Can open a finding again",
+    RECONCILE: "Can start a reconciliation",
+    SIGN_OFF: "Can sign a reconciliation off",
     APPROVE: "Can approve what others ask for",
 }
 
-OPERATIONS = (SYNC, GRANT, CORRECT, REACTIVATE, REPLAY, *(p for p in DECLARED if p != APPROVE))
+FINDINGS = (TAKE_FINDING, SNOOZE_FINDING, ACCEPT_FINDING, REOPEN_FINDING, RECONCILE)
+FINANCE_ONLY = (SIGN_OFF,)
+_OTHERS = (APPROVE, *FINDINGS, *FINANCE_ONLY)
+OPERATIONS = (SYNC, GRANT, CORRECT, REACTIVATE, REPLAY, *(p for p in DECLARED if p not in _OTHERS))
 ENGINEERS_ONLY = (OVERRIDE, END_OVERRIDE, MERGE, TIE_OUT)
 
 VIEW = tuple(
     f"billing.view_{model}"
     for model in (
+        "alert",
         "auditevent",
         "billingcustomer",
         "billingsubscription",
@@ -74,6 +90,7 @@ VIEW = tuple(
         "bulkjob",
         "creditentry",
         "creditprice",
+        "findingrecord",
         "inboxevent",
         "leadclaim",
         "leadcredits",
@@ -82,6 +99,7 @@ VIEW = tuple(
         "paymentreversal",
         "purchase",
         "reasoncode",
+        "reconciliationrun",
         "statusoverride",
         "webhookrejection",
     )

@@ -16,8 +16,10 @@ LAYERS = (
     ("mirror",),
     ("projection",),
     ("ingress",),
-    ("diagnosis",),
+    ("diagnosis", "revenue"),
     ("operations",),
+    ("reconciliation",),
+    ("alerts",),
     ("admin", "management", "selfservice", "tasks", "apps"),
 )
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}

@@ -17,9 +17,18 @@ from billing.models.operations import (
 )
 from billing.models.payments import BillingPayment
 from billing.models.purchases import InvoicePayment, PaymentReversal, Purchase
+from billing.models.reconciliation import (
+    Alert,
+    FindingRecord,
+    ReconciliationRun,
+    ReconciliationSlice,
+    ReconciliationSuspect,
+    RequestPace,
+)
 from billing.models.versions import StripeVersion
 
 __all__ = [
+    "Alert",
     "AuditEvent",
     "AuditLink",
     "BillingCustomer",
@@ -31,6 +40,7 @@ __all__ = [
     "BulkJob",
     "CreditEntry",
     "CreditPrice",
+    "FindingRecord",
     "InboxEvent",
     "InvoicePayment",
     "LeadClaim",
@@ -41,6 +51,10 @@ __all__ = [
     "PaymentReversal",
     "Purchase",
     "ReasonCode",
+    "ReconciliationRun",
+    "ReconciliationSlice",
+    "ReconciliationSuspect",
+    "RequestPace",
     "StatusOverride",
     "StripeVersion",
     "WebhookRejection",

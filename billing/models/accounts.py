@@ -140,6 +140,7 @@ class BillingInvoice(models.Model):
             models.Index("status", "created_at", name="billing_invoices_status"),
             models.Index("created_at", "id", name="billing_invoices_created"),
             models.Index("number", name="billing_invoices_number"),
+            models.Index("paid_at", name="billing_invoices_paid"),
         ]
         triggers = audit_raw_sql()
 

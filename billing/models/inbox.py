@@ -68,6 +68,7 @@ class InboxEvent(models.Model):
             models.Index("type", "received_at", name="billing_inbox_type"),
             models.Index("object_id", name="billing_inbox_object"),
             models.Index("customer_id", name="billing_inbox_customer"),
+            models.Index("stripe_created_at", name="billing_inbox_created"),
         ]
 
     def __str__(self) -> str:
