@@ -133,7 +133,9 @@ class Migration(migrations.Migration):
                 ('stripe_customer_id', models.TextField(blank=True, db_default='')),
                 ('user_id', models.TextField(blank=True, db_default='')),
                 ('event', models.JSONField(null=True)),
+                ('person', models.TextField(blank=True, db_default='')),
                 ('examined', models.BooleanField(db_default=False)),
+                ('in_flight', models.BooleanField(db_default=False)),
             ],
             options={
                 'db_table': 'billing_reconciliation_suspects',
@@ -205,7 +207,7 @@ class Migration(migrations.Migration):
         ),
         migrations.AddIndex(
             model_name='reconciliationsuspect',
-            index=models.Index(models.F('run'), models.F('id'), condition=models.Q(('examined', False)), name='billing_suspects_open'),
+            index=models.Index(models.F('run'), models.F('person'), condition=models.Q(('examined', False)), name='billing_suspects_open'),
         ),
         migrations.RunPython(create_roles, migrations.RunPython.noop),
     ]

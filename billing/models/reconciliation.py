@@ -96,7 +96,8 @@ class ReconciliationSuspect(models.Model):
     """Something that looked different, to be examined by the checks (billing.diagnosis).
 
     What it is about: a Stripe object (`kind` and `object_id`), a customer, a user of ours, as far
-    as they are known. `event` is what Stripe lists and never came here.
+    as they are known; `person` stands for all that is examined together. `event` is what Stripe
+    lists and never came here. `in_flight`: an event about it was still on its way.
     """
 
     run = models.ForeignKey(ReconciliationRun, on_delete=models.CASCADE, related_name="suspects")
@@ -105,14 +106,18 @@ class ReconciliationSuspect(models.Model):
     stripe_customer_id = models.TextField(blank=True, db_default="")
     user_id = models.TextField(blank=True, db_default="")
     event = models.JSONField(null=True)
+    person = models.TextField(blank=True, db_default="")
     examined = models.BooleanField(db_default=False)
+    in_flight = models.BooleanField(db_default=False)
 
     class Meta:
         db_table = "billing_reconciliation_suspects"
         ordering = ["id"]
         default_permissions = ()
         indexes = [
-            models.Index("run", "id", condition=Q(examined=False), name="billing_suspects_open")
+            models.Index(
+                "run", "person", condition=Q(examined=False), name="billing_suspects_open"
+            )
         ]
 
     def __str__(self) -> str:
