@@ -138,6 +138,17 @@ STRIPE_API_BASE = read_text(
 if STRIPE_API_BASE != "https://api.stripe.com":
     STRIPE_API_HOST = STRIPE_API_BASE  # dj-stripe's own commands read this name
 
+# What reads everything at Stripe takes half of the requests that an account may make a second
+# (100 in live mode, 25 in test mode: STRIPE.md, API limits), and leaves the rest to people.
+STRIPE_BULK_REQUESTS_PER_SECOND = float(
+    read_text(
+        "STRIPE_BULK_REQUESTS_PER_SECOND",
+        r"\d{1,4}(\.\d+)?",
+        "a number of requests a second such as 12, or 0 for no limit",
+        default="50" if STRIPE_LIVE_MODE else "12",
+    )
+)
+
 # Off, but in tests that run inside one rolled-back transaction.
 STRIPE_CALLS_IN_TRANSACTION = False
 

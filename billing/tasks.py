@@ -5,19 +5,23 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from django.db import close_old_connections
+from procrastinate import RetryStrategy
 from procrastinate.contrib.django import app
 
 from billing.ingress import worker
 from billing.ingress.queue import QUEUEING_LOCK, defer_once, wake_worker
 from billing.mirror import store
-from billing.models import BulkJob
+from billing.models import BulkJob, ReconciliationRun
 from billing.operations import approvals, bulk, overrides
+from billing.reconciliation import runs
 
 logger = logging.getLogger(__name__)
 
 BATCHES = 20  # of one job; then the next job goes on, so that a worker can stop between
 KEEP_JOBS_HOURS = 24
 BULK_SECONDS = 20.0  # of a bulk job at a stretch
+SCHEDULE = "schedule"  # who starts what nobody asked for
+ASK_AGAIN = RetryStrategy(max_attempts=6, wait=600)  # seconds, where Stripe does not answer
 
 
 @contextmanager
@@ -99,3 +103,29 @@ async def retry_stalled_jobs(timestamp: int) -> None:
         logger.warning("job %s (%s) was left by a dead worker", job.id, job.task_name)
         await app.job_manager.retry_job(job)
     await app.job_manager.delete_old_jobs(nb_hours=KEEP_JOBS_HOURS, include_failed=True)
+
+
+@app.task(name="billing.reconcile", lock="billing.reconcile", retry=ASK_AGAIN)
+def reconcile(kind: str, actor: str) -> None:
+    """Compares our books with Stripe's; goes on where a killed worker left it."""
+    with fresh_connection():
+        try:
+            run = runs.reconcile(kind, actor=actor)
+        except runs.AlreadyRunningError as busy:
+            logger.warning("no %s reconciliation was started: %s", kind, busy)
+            return
+        logger.info("reconciliation %s (%s) found %s differences", run.pk, kind, run.found)
+
+
+@app.periodic(cron="0 5 * * *")
+@app.task(name="billing.reconcile_daily", queueing_lock="billing.reconcile_daily")
+def reconcile_daily(timestamp: int) -> None:
+    """Every morning at five, UTC: yesterday is verified before people come to work."""
+    reconcile.defer(kind=ReconciliationRun.Kind.DAILY, actor=SCHEDULE)
+
+
+@app.periodic(cron="0 6 * * 1")
+@app.task(name="billing.reconcile_weekly", queueing_lock="billing.reconcile_weekly")
+def reconcile_weekly(timestamp: int) -> None:
+    """On Monday at six, UTC."""
+    reconcile.defer(kind=ReconciliationRun.Kind.WEEKLY, actor=SCHEDULE)

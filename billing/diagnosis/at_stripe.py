@@ -32,14 +32,15 @@ LISTS: Mapping[str, tuple[str, dict[str, Any]]] = {
 class AtStripe:
     """Stripe's objects of a person by kind and id, as plain JSON, and when they were read (UTC).
 
-    `unknown` are customers of which Stripe says that there are none. `whole` are the kinds of
-    which every object was read. `events` are Stripe's events about an object, the newest first,
-    for the few objects that were looked into.
+    `unknown` are customers of which Stripe says that there are none, `gone` other objects that
+    it does not know. `whole` are the kinds of which every object was read. `events` are Stripe's
+    events about an object, the newest first, for the few objects that were looked into.
     """
 
     asked_at: datetime
     objects: dict[str, dict[str, StripeDict]] = field(default_factory=dict)
     unknown: set[str] = field(default_factory=set)
+    gone: set[str] = field(default_factory=set)
     whole: set[str] = field(default_factory=set)
     events: dict[str, list[StripeDict]] = field(default_factory=dict)
     api_calls: int = 0
@@ -47,6 +48,18 @@ class AtStripe:
     def of(self, kind: str) -> dict[str, StripeDict]:
         """Objects of a kind (`customer`, `subscription`, `checkout.session`, ...) by their ids."""
         return self.objects.get(kind, {})
+
+    def add(self, kind: str, data: StripeDict) -> None:
+        """Adds an object that was read."""
+        self.objects.setdefault(kind, {})[str(data["id"])] = data
+
+    def lacks(self, kind: str, object_id: str, customer_id: str) -> bool:
+        """Whether Stripe knows no such object: it said so, or all of its customer's were read."""
+        if object_id in self.gone:
+            return True
+        customer = self.of("customer").get(customer_id)
+        is_listed = kind in self.whole and customer is not None and not customer.get("deleted")
+        return is_listed and object_id not in self.of(kind)
 
 
 def ask(

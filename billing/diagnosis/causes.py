@@ -95,6 +95,18 @@ def open_cause(facts: Facts, object_id: str, *types: str) -> Cause | None:
     )
 
 
+def replay_of(facts: Facts, *object_ids: str) -> Fix | None:
+    """The replay of all events about objects whose effects are missing, the oldest first; None
+    where there is none, or a replay would be refused."""
+    causes = {c.event_id: c for each in object_ids for c in causes_of(facts, each) if c.fix}
+    missed = [*causes.values()]
+    missed.reverse()  # of two in one second, the one that was found later is the older
+    missed.sort(key=lambda cause: cause.created_at)
+    if not missed:
+        return None
+    return Fix("replay_events", {"event_ids": [cause.event_id for cause in missed]})
+
+
 def _received(event: InboxEvent) -> Cause:
     return Cause(
         event.stripe_event_id,

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from billing.diagnosis import at_stripe, differences
 from billing.diagnosis.checks import ALL
 from billing.diagnosis.facts import Facts, Person, gather, read_about, read_received
-from billing.diagnosis.findings import Finding, Report
+from billing.diagnosis.findings import Check, Finding, Report
 from billing.gateway.client import GatewayError, giving_up_on_silence
 from billing.gateway.observation import StripeDict
 from billing.projection.purchases import is_paid_pack
@@ -88,10 +88,10 @@ def differing(facts: Facts) -> list[tuple[str, str]]:
     ]
 
 
-def findings(facts: Facts) -> list[Finding]:
+def findings(facts: Facts, checks: Sequence[Check] = ALL) -> list[Finding]:
     """What every check finds, the gravest first; an event that explains another finding is left
     to that one."""
-    found = [finding for check in ALL for finding in check(facts)]
+    found = [finding for check in checks for finding in check(facts)]
     explained = {event for finding in found for event in finding.events}
     kept = [f for f in found if not (f.kind.startswith("event_") and f.subject in explained)]
     return sorted(kept, key=lambda f: (f.severity.rank, -(f.amount or f.credits or 0)))

@@ -93,7 +93,8 @@ class Facts:
       whose credits were taken and not given back.
     - `undelivered` are the inbox's events that are neither processed nor in need of nothing;
       `about` all of its events about one object, the newest first.
-    - `received` are the inbox's events among those that Stripe lists, by their ids.
+    - `received` are the inbox's events among those that Stripe lists, by their ids; `unlisted`
+      those that Stripe says it does not know.
     - `operations` are applied ones on the person or on anything of theirs.
     - `worth` is the credits of each price that is mapped, and `price_names` what it is called.
     - `hinted_user` is the one other user with the same email, for a person of whom nobody knows
@@ -107,6 +108,7 @@ class Facts:
     invoices: list[BillingInvoice] = field(default_factory=list)
     payments: list[BillingPayment] = field(default_factory=list)
     invoice_of: dict[str, str] = field(default_factory=dict)  # payment intent -> invoice
+    bought_with: set[str] = field(default_factory=set)  # payment intents of purchases
     purchases: list[Purchase] = field(default_factory=list)
     perhaps_theirs: list[Purchase] = field(default_factory=list)
     reversals: list[PaymentReversal] = field(default_factory=list)
@@ -121,6 +123,7 @@ class Facts:
     undelivered: list[InboxEvent] = field(default_factory=list)
     about: dict[str, list[InboxEvent]] = field(default_factory=dict)
     received: dict[str, InboxEvent] = field(default_factory=dict)
+    unlisted: list[InboxEvent] = field(default_factory=list)
     overrides: list[StatusOverride] = field(default_factory=list)
     sql_events: list[BillingEvent] = field(default_factory=list)
     operations: list[OperationRecord] = field(default_factory=list)
@@ -163,7 +166,7 @@ class Facts:
 def gather(person: Person, *, now: datetime | None = None, about: Sequence[str] = ()) -> Facts:
     """Everything known here of one person, in a constant number of statements.
 
-    `about` adds purchases, and events about objects, that are nobody's, by their Stripe ids.
+    `about` adds rows, and events about objects, that are nobody's, by their Stripe ids.
     """
     facts = Facts(person, now or timezone.now())
     ids, user = list(person.customer_ids), person.user_id
@@ -174,10 +177,12 @@ def gather(person: Person, *, now: datetime | None = None, about: Sequence[str] 
         if person.rows is None
         else list(reversed(person.rows))
     )
-    facts.subscriptions = list(BillingSubscription.objects.filter(owned)[:MOST])
-    facts.invoices = list(BillingInvoice.objects.filter(owned)[:MOST])
+    subscriptions = owned | Q(stripe_subscription_id__in=about)
+    facts.subscriptions = list(BillingSubscription.objects.filter(subscriptions)[:MOST])
+    invoices = owned | Q(stripe_invoice_id__in=about)
+    facts.invoices = list(BillingInvoice.objects.filter(invoices)[:MOST])
     facts.purchases = list(Purchase.objects.filter(owned | Q(source__in=about))[:MOST])
-    _add_payments(facts)
+    _add_payments(facts, about)
     if user is not None:
         facts.perhaps_theirs = _with_same_email(facts)
         _add_credits(facts, user)
@@ -205,16 +210,21 @@ def _with_same_email(facts: Facts) -> list[Purchase]:
     return list(nobodys.alias(upper=Upper("email")).filter(upper__in=emails)[:MOST])
 
 
-def _add_payments(facts: Facts) -> None:
+def _add_payments(facts: Facts, about: Sequence[str]) -> None:
     intents = {p.payment_intent_id for p in facts.purchases if p.payment_intent_id}
-    paid_with = Q(stripe_customer_id__in=facts.person.customer_ids)
-    facts.payments = list(
-        BillingPayment.objects.filter(paid_with | Q(payment_intent_id__in=intents))[:MOST]
-    )
+    theirs = Q(stripe_customer_id__in=facts.person.customer_ids)
+    theirs |= Q(payment_intent_id__in=intents) | Q(stripe_charge_id__in=about)
+    facts.payments = list(BillingPayment.objects.filter(theirs)[:MOST])
     intents |= {p.payment_intent_id for p in facts.payments if p.payment_intent_id}
     pairs = InvoicePayment.objects.filter(payment_intent_id__in=intents)
     facts.invoice_of = dict(pairs.values_list("payment_intent_id", "stripe_invoice_id"))
-    facts.reversals = list(PaymentReversal.objects.filter(payment_intent_id__in=intents)[:MOST])
+    made = Q(payment_intent_id__in=intents) | Q(stripe_id__in=about)
+    facts.reversals = list(PaymentReversal.objects.filter(made)[:MOST])
+    facts.bought_with = set(
+        Purchase.objects.filter(payment_intent_id__in=intents).values_list(
+            "payment_intent_id", flat=True
+        )
+    )
 
 
 def _add_credits(facts: Facts, user: str) -> None:

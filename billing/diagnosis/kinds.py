@@ -32,10 +32,14 @@ class Kind(TextChoices):
     EVENT_FAILED = "event_failed", "Event received and failed"  # W4 W5
     EVENT_WAITING = "event_waiting", "Event waits to be processed"  # W5
     EVENT_SET_ASIDE = "event_set_aside", "Event received and set aside"  # W5
+    EVENT_UNKNOWN = "event_unknown", "Event that Stripe does not know"  # R2
     CUSTOMER_DELETED = "customer_deleted", "Customer deleted at Stripe"
     CUSTOMER_UNKNOWN = "customer_unknown", "Customer unknown at Stripe"
     CUSTOMER_DIFFERS = "customer_differs", "Customer differs from Stripe"
     RAW_SQL = "raw_sql", "Changed by raw SQL"
+    UNKNOWN_AT_STRIPE = "unknown_at_stripe", "Here, and unknown at Stripe"  # R1 S4
+    PAYMENT_DIFFERS = "payment_differs", "Payment differs from Stripe"  # R4
+    PAYMENT_UNEXPLAINED = "payment_unexplained", "Paid for nothing that we know of"  # R4
     PACK_NOT_GRANTED = "pack_not_granted", "Pack paid, not granted"  # W2 C1 P2
     NO_CREDITS_THIS_PERIOD = "no_credits_this_period", "Active, no credits this period"  # S2
     PAYMENT_UNATTRIBUTED = "payment_unattributed", "Paid by nobody we know"
@@ -44,8 +48,27 @@ class Kind(TextChoices):
     GRANTED_TWICE = "granted_twice", "Granted twice"
     REFUND_NOT_TAKEN_BACK = "refund_not_taken_back", "Refunded, credits not taken back"
     DISPUTE_NOT_TAKEN_BACK = "dispute_not_taken_back", "Disputed, credits not taken back"
+    REVERSAL_DIFFERS = "reversal_differs", "Refund or dispute differs from Stripe"  # R4
     CREDITS_OWED = "credits_owed", "Credits owed"
     BALANCE_DIFFERS = "balance_differs", "Balance differs from the ledger"
     BALANCE_NEGATIVE = "balance_negative", "Negative balance"  # C3
     CLAIM_DEBITED = "claim_debited", "Claim failed, credits deducted"  # C2
     CLAIM_REFUSED = "claim_refused", "Claim refused for want of credits"  # F2
+
+
+# What explains a customer's standing and is no difference between two books: past due, say.
+STATES = frozenset(
+    {
+        Kind.SEVERAL_SUBSCRIPTIONS,
+        Kind.PAST_DUE,
+        Kind.CANCELLATION_SCHEDULED,
+        Kind.CANCELED_FOR_NONPAYMENT,
+        Kind.CANCELED_BY_CUSTOMER,
+        Kind.CANCELED_BY_US,
+        Kind.INVOICE_UNPAID,
+        Kind.CREDITS_OWED,
+        Kind.CLAIM_REFUSED,
+    }
+)
+RECONCILED = frozenset(Kind) - STATES
+"""What reconciliation keeps as findings: what should be nowhere."""

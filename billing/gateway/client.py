@@ -9,15 +9,15 @@ import json
 import math
 import random
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from functools import lru_cache
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import orjson
 import stripe
@@ -25,6 +25,7 @@ from django.conf import settings
 from django.db import connection
 
 from billing.gateway.observation import Observation, StripeDict
+from billing.gateway.pace import wait_for_turn
 from billing.gateway.shapes import clean
 
 PAGE_SIZE = 100  # the most that Stripe gives at once
@@ -33,6 +34,8 @@ NETWORK_RETRIES = 2
 # Seconds before a request that was one too many is made again. Stripe names no time to wait, its
 # limits are per second, and its package leaves the backing off to us.
 BUSY_PAUSES = (0.5, 1.0, 2.0, 4.0)
+# Seconds before bulk work asks again where Stripe failed: it is not to start anew for that.
+FAILURE_PAUSES = (0.5, 1.0, 2.0, 5.0, 10.0)
 LISTS_AT_ONCE = 4  # whose next pages are read ahead; more of them wait for their turn
 LONG_AGO = datetime.min.replace(tzinfo=UTC)
 
@@ -57,6 +60,10 @@ PATHS = {
     "subscription": "/v1/subscriptions/{}",
     "subscription_item": "/v1/subscription_items/{}",
 }
+
+
+Key = TypeVar("Key")
+Answer = TypeVar("Answer")
 
 
 class GatewayError(Exception):
@@ -233,6 +240,44 @@ class Gateway:
             page = coming.result()
         yield page
 
+    def lists_at_once(
+        self, lists: Iterable[tuple[Key, str, Mapping[str, Any]]]
+    ) -> Iterator[tuple[Key, Page]]:
+        """Every page of many lists, some lists at a time, each list's pages in their order.
+
+        For bulk work: at its pace (billing.gateway.pace), and patient where Stripe fails for a
+        moment. The last page of a list is the one without `has_more`. Raises a GatewayError
+        where a list breaks off: what came of it before is a part and no whole.
+        """
+        waiting = iter(lists)
+        under_way: dict[Future[Page], tuple[Key, str, Mapping[str, Any]]] = {}
+
+        def ask(key: Key, path: str, params: Mapping[str, Any]) -> None:
+            self._refuse_inside_a_transaction()
+            wait_for_turn()
+            now = database_clock()
+            coming = self._ahead.submit(patiently, lambda: self._page(path, params, now))
+            under_way[coming] = (key, path, params)
+
+        try:
+            for _, one in zip(range(LISTS_AT_ONCE), waiting, strict=False):
+                ask(*one)
+            while under_way:
+                done, _ = wait(under_way, return_when=FIRST_COMPLETED)
+                for coming in done:
+                    key, path, params = under_way.pop(coming)
+                    page = coming.result()
+                    if page.has_more and not page.data:
+                        raise StripeUnavailableError(f"Stripe's list at {path} broke off.")
+                    if page.has_more:
+                        ask(key, path, {**params, "starting_after": page.data[-1]["id"]})
+                    elif (following := next(waiting, None)) is not None:
+                        ask(*following)
+                    yield key, page
+        finally:
+            for coming in under_way:
+                coming.cancel()
+
     def _page(self, path: str, params: Mapping[str, Any], fetched_at: datetime) -> Page:
         with _reading(fetched_at) as moment:
             data, moment.headers = self._send("get", path, {"limit": PAGE_SIZE, **params})
@@ -320,6 +365,16 @@ def giving_up_on_silence() -> Iterator[None]:
         yield
     finally:
         _silence.reset(token)
+
+
+def patiently(ask: Callable[[], Answer]) -> Answer:
+    """The answer to a bulk request, asked for again while Stripe fails for the moment."""
+    for pause in FAILURE_PAUSES:
+        try:
+            return ask()
+        except StripeUnavailableError:
+            time.sleep(random.uniform(pause / 2, pause))  # noqa: S311
+    return ask()
 
 
 @contextmanager

@@ -53,6 +53,7 @@ class OperatorCommand(BaseCommand, ABC):
     """
 
     example: ClassVar[str]
+    unfinished: ClassVar[int] = ATTENTION  # how it exits where it did not come to its end
     requires_system_checks = []
 
     def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> CommandParser:
@@ -74,16 +75,17 @@ class OperatorCommand(BaseCommand, ABC):
             check_text(options)
             answer = self.answer(options)
         except KeyboardInterrupt:
-            self.fail(options, "Interrupted. What was done stays done; run it again to go on.")
+            said = "Interrupted. What was done stays done; run it again to go on."
+            self.fail(options, said, self.unfinished)
         except (InvalidInputError, StripeNotConfiguredError) as error:
             self.fail(options, str(error), USAGE)
         except OperationError as error:
             unconfigured = isinstance(error.__cause__, StripeNotConfiguredError)
             self.fail(options, str(error), USAGE if unconfigured else ATTENTION)
         except GatewayError as error:
-            self.fail(options, str(error))
+            self.fail(options, str(error), self.unfinished)
         except OperationalError as error:
-            self.fail(options, f"The database failed: {str(error).strip()}")
+            self.fail(options, f"The database failed: {str(error).strip()}", self.unfinished)
         else:
             status = "attention" if answer.attention else "done"
             self.write(options, {"status": status, **answer.document}, answer.lines)

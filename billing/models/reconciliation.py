@@ -115,9 +115,7 @@ class ReconciliationSuspect(models.Model):
         ordering = ["id"]
         default_permissions = ()
         indexes = [
-            models.Index(
-                "run", "person", condition=Q(examined=False), name="billing_suspects_open"
-            )
+            models.Index("run", "person", condition=Q(examined=False), name="billing_suspects_open")
         ]
 
     def __str__(self) -> str:

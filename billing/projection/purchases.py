@@ -115,10 +115,8 @@ def read(items: Iterable[Observation], known_lines: Mapping[str, Lines]) -> Foun
                 invoice = id_of(item.data.get("invoice"))
                 if payment_intent and invoice:
                     found.payments.add((payment_intent, invoice))
-            case "refund":
-                found.reversals.append(_from_refund(item.data))
-            case "dispute":
-                found.reversals.append(_from_dispute(item.data))
+            case "refund" | "dispute":
+                found.reversals.append(reversal_of(item.data))
     return found
 
 
@@ -225,6 +223,11 @@ def _line(line: StripeDict) -> dict[str, Any]:
         "quantity": line.get("quantity") if isinstance(line.get("quantity"), int) else 1,
         "description": text(line.get("description"))[:200],
     }
+
+
+def reversal_of(data: StripeDict) -> PaymentReversal:
+    """The unsaved row of a refund or of a dispute."""
+    return _from_refund(data) if data.get("object") == "refund" else _from_dispute(data)
 
 
 def _from_refund(refund: StripeDict) -> PaymentReversal:

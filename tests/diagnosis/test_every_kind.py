@@ -13,7 +13,7 @@ from billing.operations.registry import BY_NAME
 
 HERE = Path(__file__).parent
 DIAGNOSIS = HERE.parent.parent / "billing" / "diagnosis"
-PLANTED = "\n".join(path.read_text() for path in HERE.glob("test_*_findings.py"))
+PLANTED = "\n".join(path.read_text() for path in HERE.parent.glob("*/test_*_findings.py"))
 
 
 def recommended() -> set[str]:

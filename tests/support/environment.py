@@ -19,6 +19,7 @@ VARIABLES = {
     # Nothing listens there: a test that talks to Stripe asks for the `sandbox` fixture.
     "STRIPE_API_BASE": "http://127.0.0.1:9",
     "STRIPE_API_VERSION": "",
+    "STRIPE_BULK_REQUESTS_PER_SECOND": "0",
     "STRIPE_SECRET_KEY": SECRET_KEY,
     "STRIPE_WEBHOOK_SECRET": WEBHOOK_SECRET,
 }

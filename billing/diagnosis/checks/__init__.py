@@ -10,6 +10,7 @@ from billing.diagnosis.checks import (
     events,
     grants,
     invoices,
+    payments,
     people,
     purchases,
     subscriptions,
@@ -24,5 +25,8 @@ ALL: tuple[Check, ...] = (
     *people.CHECKS,
     *purchases.CHECKS,
     *grants.CHECKS,
+    *payments.CHECKS,
     *balances.CHECKS,
 )
+OF_BOOKS: tuple[Check, ...] = (*ALL, *payments.OF_BOOKS)
+"""What reconciliation checks besides: differences that no customer notices."""

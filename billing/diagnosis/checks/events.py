@@ -113,4 +113,18 @@ def never_received(facts: Facts) -> Iterator[Finding]:
                 )
 
 
-CHECKS: tuple[Check, ...] = (not_processed, never_received)
+def unknown(facts: Facts) -> Iterator[Finding]:
+    """Events here that Stripe does not know: of another account, or signed by somebody else."""
+    for event in facts.unlisted:
+        yield _about(
+            event,
+            Kind.EVENT_UNKNOWN,
+            Severity.MONEY,
+            f"{event.type} was received at {format_time(event.received_at)} with a valid signature,"
+            " and Stripe knows no such event. See which account or test it is from; if nobody"
+            " can say, roll the endpoint's signing secret.",
+            None,
+        )
+
+
+CHECKS: tuple[Check, ...] = (not_processed, never_received, unknown)

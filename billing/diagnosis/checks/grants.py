@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from billing.diagnosis.by_hand import is_near, nominal, unanswered
-from billing.diagnosis.causes import causes_of, open_cause, open_events
+from billing.diagnosis.causes import open_cause, open_events, replay_of
 from billing.diagnosis.checks.purchases import missing
 from billing.diagnosis.facts import Facts
 from billing.diagnosis.findings import Check, Evidence, Finding, Fix, Severity
@@ -221,6 +221,23 @@ def not_taken_back_at_stripe(facts: Facts) -> Iterator[Finding]:
             yield _left(facts, bought, PaymentReversal.Kind.DISPUTE, charge_id, amount, share)
 
 
+def credits_left(facts: Facts, payment_intent_id: str) -> bool:
+    """Whether a finding of this file says that credits paid with this were not taken back."""
+    found = (*not_taken_back_here(facts), *not_taken_back_at_stripe(facts))
+    bought = _paid_with(facts, payment_intent_id)
+    subjects = {finding.subject for finding in found}
+    charges = {
+        p.stripe_charge_id for p in facts.payments if p.payment_intent_id == payment_intent_id
+    }
+    made = {r.stripe_id for r in facts.reversals if r.payment_intent_id == payment_intent_id}
+    at_stripe = {
+        charge_id
+        for charge_id, charge in (facts.stripe.of("charge").items() if facts.stripe else ())
+        if charge.get("payment_intent") == payment_intent_id
+    }
+    return bought is not None and bool(subjects & (charges | made | at_stripe))
+
+
 def _paid_with(facts: Facts, payment_intent_id: str) -> Purchase | None:
     """The granted purchase that a payment paid for."""
     if not payment_intent_id:
@@ -263,19 +280,13 @@ def _left(
             Evidence("Purchase", "granted", bought.source, bought.granted_at),
             *([cause.as_evidence()] if cause else []),
         ),
-        _replay(facts, subject)
+        replay_of(facts, subject)
         or (Fix("sync_from_stripe", {"kind": "customer", "id": customer}) if customer else None),
         open_events(facts, subject),
         amount=amount,
         currency=bought.currency,
         credits=share,
     )
-
-
-def _replay(facts: Facts, object_id: str) -> Fix | None:
-    """All events about an object that are missing, the oldest first: the charge has its own."""
-    missed = [cause.event_id for cause in causes_of(facts, object_id) if cause.fix]
-    return Fix("replay_events", {"event_ids": missed[::-1]}) if missed else None
 
 
 CHECKS: tuple[Check, ...] = (

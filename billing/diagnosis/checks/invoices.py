@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from billing.diagnosis import differences
-from billing.diagnosis.causes import open_cause, open_events
+from billing.diagnosis.causes import open_cause, open_events, replay_of
 from billing.diagnosis.checks.subscriptions import (
     OVER,
     OWING,
@@ -147,7 +147,7 @@ def _differing(
             *(each.as_evidence() for each in found),
             *([cause.as_evidence()] if cause else []),
         ),
-        (cause.fix if cause else None)
+        replay_of(facts, invoice_id)
         or Fix("sync_from_stripe", {"kind": "invoice", "id": invoice_id}),
         open_events(facts, invoice_id),
         amount=data.get("amount_due"),

@@ -7,6 +7,7 @@ from typing import Any
 from django.db.models import Model
 
 from billing.diagnosis import differences
+from billing.diagnosis.causes import open_events
 from billing.diagnosis.checks.subscriptions import LIVE
 from billing.diagnosis.facts import Facts
 from billing.diagnosis.findings import Check, Evidence, Finding, Fix, Severity
@@ -24,11 +25,12 @@ def at_stripe(facts: Facts) -> Iterator[Finding]:
         if facts.stripe and row.stripe_customer_id in facts.stripe.unknown:
             yield _unknown(row)
         elif data is not None and data.get("deleted") is True and not row.deleted:
-            yield _deleted(row, "Stripe has deleted the customer, and here nobody knows.")
+            yield _deleted(facts, row, "Stripe has deleted the customer, and here nobody knows.")
         elif row.deleted and (left := _left_behind(facts, row)):
-            yield _deleted(row, f"The customer is deleted at Stripe, and here {left} still open.")
+            verdict = f"The customer is deleted at Stripe, and here {left} still open."
+            yield _deleted(facts, row, verdict)
         elif data is not None and not data.get("deleted"):
-            yield from _otherwise(row, customer_row(data))
+            yield from _otherwise(facts, row, customer_row(data))
 
 
 def _unknown(row: BillingCustomer) -> Finding:
@@ -43,7 +45,7 @@ def _unknown(row: BillingCustomer) -> Finding:
     )
 
 
-def _deleted(row: BillingCustomer, verdict: str) -> Finding:
+def _deleted(facts: Facts, row: BillingCustomer, verdict: str) -> Finding:
     return Finding(
         Kind.CUSTOMER_DELETED,
         Severity.ACCESS,
@@ -51,6 +53,7 @@ def _deleted(row: BillingCustomer, verdict: str) -> Finding:
         f"{verdict} Their subscriptions ended with them.",
         (Evidence("Customer", row.email or row.name, row.stripe_customer_id, row.created_at),),
         Fix("sync_from_stripe", {"kind": "customer", "id": row.stripe_customer_id}),
+        open_events(facts, row.stripe_customer_id),
     )
 
 
@@ -71,7 +74,7 @@ def _counted(number: int, what: str) -> str:
     return f"{number} {what}{'' if number == 1 else 's'}" if number else ""
 
 
-def _otherwise(row: BillingCustomer, wanted: Mapping[str, Any]) -> Iterator[Finding]:
+def _otherwise(facts: Facts, row: BillingCustomer, wanted: Mapping[str, Any]) -> Iterator[Finding]:
     names = ("email", "name")
     differing = [name for name in names if getattr(row, name) != wanted[name]]
     if differing:
@@ -88,6 +91,7 @@ def _otherwise(row: BillingCustomer, wanted: Mapping[str, Any]) -> Iterator[Find
                 for name in differing
             ),
             Fix("sync_from_stripe", {"kind": "customer", "id": row.stripe_customer_id}),
+            open_events(facts, row.stripe_customer_id),
         )
 
 

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any
 
 from billing.diagnosis.by_hand import is_near, nominal, unanswered
-from billing.diagnosis.causes import open_cause, open_events
+from billing.diagnosis.causes import open_cause, open_events, replay_of
 from billing.diagnosis.facts import Facts
 from billing.diagnosis.findings import Check, Evidence, Finding, Fix, Severity
 from billing.diagnosis.kinds import Kind
@@ -147,7 +147,7 @@ def _pack(facts: Facts, source: str, paid: Paid, credits_: int | None) -> Findin
                 else []
             ),
         ),
-        (cause.fix if cause else None) or Fix("grant_purchase", {"purchase_id": source}),
+        replay_of(facts, source) or Fix("grant_purchase", {"purchase_id": source}),
         open_events(facts, source),
         for_customer=SORRY,
         amount=paid["amount"],
@@ -300,7 +300,7 @@ def _without_credits(
             Evidence("Expected", f"{expected:,} credits"),
             *([cause.as_evidence()] if cause else []),
         ),
-        (cause.fix if cause else None)
+        replay_of(facts, invoice.stripe_invoice_id)
         or Fix("grant_purchase", {"purchase_id": invoice.stripe_invoice_id}),
         open_events(facts, invoice.stripe_invoice_id),
         for_customer="Your renewal is paid, but this period's credits were not added yet. We are"

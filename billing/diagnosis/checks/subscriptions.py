@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from datetime import timedelta
 
 from billing.diagnosis import differences
-from billing.diagnosis.causes import open_cause, open_events
+from billing.diagnosis.causes import open_cause, open_events, replay_of
 from billing.diagnosis.differences import Difference
 from billing.diagnosis.facts import Facts
 from billing.diagnosis.findings import Check, Evidence, Finding, Fix, Severity
@@ -68,7 +68,7 @@ def _differing(
         f"{VERDICTS[kind].format(theirs=theirs, ours=ours or 'not here')}"
         + (f" {cause.type} {cause.in_words}." if cause else ""),
         tuple(evidence),
-        (cause.fix if cause else None)
+        replay_of(facts, subscription_id)
         or Fix("sync_from_stripe", {"kind": "subscription", "id": subscription_id}),
         open_events(facts, subscription_id),
         for_customer=_to_customer(kind, theirs),
@@ -171,7 +171,7 @@ def paid_but_not_active_here(facts: Facts) -> Iterator[Finding]:
                 Evidence("Invoice", "paid", invoice.stripe_invoice_id, invoice.paid_at),
                 *([cause.as_evidence()] if cause else []),
             ),
-            (cause.fix if cause else None)
+            replay_of(facts, row.stripe_subscription_id)
             or Fix("sync_from_stripe", {"kind": "subscription", "id": row.stripe_subscription_id}),
             open_events(facts, row.stripe_subscription_id),
             for_customer=FOR_CUSTOMERS[Kind.PAID_NOT_ACTIVE],

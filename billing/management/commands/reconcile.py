@@ -1,0 +1,129 @@
+"""`manage.py reconcile`."""
+
+from typing import Any
+
+from django.core.management.base import CommandParser
+
+from billing.diagnosis.kinds import Kind
+from billing.formatting import format_money, format_time, iso_time
+from billing.management.command import USAGE, Answer, OperatorCommand, system_user
+from billing.models import FindingRecord, ReconciliationRun
+from billing.operations import inputs
+from billing.operations.base import Actor, InvalidInputError
+from billing.reconciliation import fixing, runs, worklist
+
+
+class Command(OperatorCommand):
+    help = (
+        "Compare our books with Stripe's, both ways, and keep every difference as a finding:"
+        " `daily` what was made since the last one, `weekly` a week with usage and revenue, `full`"
+        " all of it, for use after an incident. A run that was interrupted goes on where it was."
+        " Ends with 0 if nothing differs, 1 if something does, 2 if it could not finish."
+    )
+    example = "reconcile daily --fix"
+    unfinished = USAGE
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        super().add_arguments(parser)
+        parser.add_argument("kind", choices=ReconciliationRun.Kind.values)
+        parser.add_argument(
+            "--fix",
+            action="store_true",
+            help="Then mend what can be mended safely: syncs, replays, and grants of purchases.",
+        )
+        parser.add_argument(
+            "--since",
+            metavar="TIME",
+            help="Begin the window here (UTC), such as 2026-11-20 or 2026-11-20T13:00.",
+        )
+        parser.add_argument(
+            "--actor", default=None, help="Who asks (default: the user of this system)."
+        )
+
+    def answer(self, options: dict[str, Any]) -> Answer:
+        actor = Actor.cli(options["actor"] or system_user())
+        since = inputs.moment(options["since"]) if options["since"] else None
+        if since and options["kind"] == ReconciliationRun.Kind.FULL:
+            raise InvalidInputError("A full reconciliation is over all time: leave --since out.")
+        try:
+            with self.progress() as bars:
+                bar = bars.add_task("Reconciling", total=None)
+
+                def tell(said: str) -> None:
+                    bars.update(bar, description=said)
+
+                run = runs.reconcile(
+                    options["kind"], actor=actor.name, since=since, on_progress=tell
+                )
+                fixed = fixing.fix(run, actor, tell) if options["fix"] else fixing.Fixed()
+        except runs.AlreadyRunningError as error:
+            raise InvalidInputError(str(error)) from error
+        return answered(run, fixed)
+
+
+def answered(run: ReconciliationRun, fixed: "fixing.Fixed") -> Answer:
+    """What a run found, and what was mended of it."""
+    found = list(FindingRecord.objects.filter(run=run))
+    open_ = [each for each in found if each.state == FindingRecord.State.OPEN]
+    document = {
+        "run": run.pk,
+        "window": {
+            "kind": run.kind,
+            "since": iso_time(run.since) if run.since else None,
+            "until": iso_time(run.until),
+        },
+        "counts": run.counts,
+        "findings": [worklist.as_dict(each) for each in found],
+        "fixed": fixed.as_dicts(),
+        "api_calls": run.api_calls,
+        "measures": run.measures,
+        "report": run.report,
+        "seconds": round(run.seconds, 1),
+        "in_flight": run.in_flight,
+    }
+    return Answer(
+        document,
+        [*_window(run), *_counted(run), *_listed(found), *fixed.lines()],
+        _attention(open_),
+    )
+
+
+def _window(run: ReconciliationRun) -> list[str]:
+    since = format_time(run.since) if run.since else "the beginning"
+    return [
+        (
+            f"{run.get_kind_display()} reconciliation {run.pk}: from {since} to"
+            f" {format_time(run.until)}, in {run.seconds:,.0f} s with {run.api_calls:,} requests."
+        )
+    ]
+
+
+def _counted(run: ReconciliationRun) -> list[str]:
+    return [
+        f"  {kind}: {held['stripe']:,} at Stripe, {held['here']:,} here; {held['missing']:,}"
+        f" missing here, {held['only_here']:,} only here, {held['differs']:,} different"
+        for kind, held in run.counts.items()
+    ]
+
+
+def _listed(found: list[FindingRecord]) -> list[str]:
+    if not found:
+        return ["Nothing differs."]
+    return [
+        f"{each.severity}  {Kind(each.kind).label}: {each.subject}{_stake(each)}"
+        f" ({each.get_state_display().lower()})"
+        for each in found
+    ]
+
+
+def _stake(each: FindingRecord) -> str:
+    amounts = [] if each.amount is None else [format_money(each.amount, each.currency)]
+    credits_ = [] if each.credits is None else [f"{each.credits:,} credits"]
+    at_stake = " and ".join(amounts + credits_)
+    return f", {at_stake}" if at_stake else ""
+
+
+def _attention(open_: list[FindingRecord]) -> str:
+    if not open_:
+        return ""
+    return f"{len(open_):,} finding{' is' if len(open_) == 1 else 's are'} open."

@@ -1,0 +1,77 @@
+"""Mending what is safe to mend without a person: what follows from Stripe's word alone."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from billing.gateway.client import GatewayError, gateway
+from billing.models import FindingRecord, ReconciliationRun
+from billing.operations.base import Actor, OperationError
+from billing.operations.registry import named
+from billing.reconciliation import worklist
+from billing.reconciliation.looking import look_again
+
+SAFE = ("replay_events", "sync_from_stripe", "grant_purchase")
+"""Operations that converge on Stripe's word and grant by source: twice is as good as once."""
+REASON = "Reconciliation found it, and Stripe's word mends it"
+REASON_CODE = "data_repair"
+
+
+@dataclass(slots=True)
+class Fixed:
+    """What was mended, what was tried in vain (with why), and what is left to a person."""
+
+    mended: list[FindingRecord] = field(default_factory=list)
+    failed: list[tuple[FindingRecord, str]] = field(default_factory=list)
+    left: list[FindingRecord] = field(default_factory=list)
+
+    def as_dicts(self) -> list[dict[str, Any]]:
+        return [
+            {"kind": each.kind, "subject": each.subject, "operation": each.operation_key}
+            for each in self.mended
+        ]
+
+    def lines(self) -> list[str]:
+        mended = [f"mended  {each.kind}: {each.subject}" for each in self.mended]
+        failed = [f"failed  {each.kind}: {each.subject}: {why}" for each, why in self.failed]
+        left = [f"left    {each.kind}: {each.subject}" for each in self.left]
+        return [*mended, *failed, *left]
+
+
+def fix(run: ReconciliationRun, actor: Actor, tell: Callable[[str], None]) -> Fixed:
+    """Applies the safe fixes of what a run found and is open, each as an operation of its own.
+
+    Replays come first, since they bring most; what one fix has mended along with its own finding
+    needs none any more.
+    """
+    fixed = Fixed()
+    found = worklist.open_findings().filter(run=run)
+    safe = [each for each in found if each.fix and each.fix["operation"] in SAFE]
+    fixed.left = [each for each in found if each not in safe]
+    safe.sort(key=lambda each: SAFE.index(each.fix["operation"]) if each.fix else 0)
+    stripe = gateway()
+    for number, record in enumerate(safe, start=1):
+        try:
+            if not look_again(record, stripe):
+                fixed.mended.append(record)
+                continue
+            _apply(record, actor)
+            if look_again(record, stripe):
+                fixed.failed.append((record, "it was done, and the difference is still there"))
+            else:
+                fixed.mended.append(record)
+        except (OperationError, GatewayError) as error:
+            fixed.failed.append((record, str(error)))
+        tell(f"{number:,} of {len(safe):,} fixes are tried.")
+    return fixed
+
+
+def _apply(record: FindingRecord, actor: Actor) -> None:
+    """Does what the finding recommends now."""
+    assert record.fix is not None  # noqa: S101  (narrows the type)
+    operation = named(record.fix["operation"])(
+        **record.fix_params, actor=actor, reason=REASON, reason_code=REASON_CODE
+    )
+    operation.apply()
+    record.operation_key = operation.key
+    record.save(update_fields=["operation_key"])

@@ -1,0 +1,32 @@
+"""Looking at one finding again: is it still so?"""
+
+from django.db import transaction
+
+from billing.gateway.client import Gateway, gateway
+from billing.models import FindingRecord
+from billing.reconciliation import examining, worklist
+from billing.reconciliation.subjects import suspects_of
+
+
+def look_again(record: FindingRecord, stripe: Gateway | None = None) -> bool:
+    """Examines the finding's person anew, with what it is about at Stripe; whether it is still so.
+
+    The record then says it: as it is now, or resolved. Raises a GatewayError where Stripe does
+    not answer.
+    """
+    suspects = list(suspects_of(record))
+    name = (
+        f"u:{record.user_id}"
+        if record.user_id
+        else f"c:{record.stripe_customer_id}"
+        if record.stripe_customer_id
+        else f"o:{record.subject}"
+    )
+    one = examining.examine(name, suspects, stripe or gateway())
+    with transaction.atomic():
+        same = [f for f in one.found if (f.kind, f.subject) == (record.kind, record.subject)]
+        worklist.keep(same, one.person, None)
+        if not same:
+            worklist.resolve(record)
+    record.refresh_from_db()
+    return bool(same)

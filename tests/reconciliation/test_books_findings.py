@@ -1,0 +1,121 @@
+"""What only reconciliation finds: payments, refunds, events and rows that no customer misses."""
+
+from datetime import timedelta
+
+import pytest
+from django.db import connection
+
+from billing.diagnosis.findings import Severity
+from billing.diagnosis.kinds import Kind
+from billing.models import BillingPayment, FindingRecord, PaymentReversal
+from billing.operations.base import Actor
+from billing.reconciliation import fixing, runs
+from tests.diagnosis.planting import deliver_all_but, kinds, subscribed
+from tests.operations.shop import Shop
+from tests.sandbox.storefront import Storefront
+from tests.support.events import deliver_and_drain, events_of
+
+pytestmark = pytest.mark.django_db
+NO_GRACE = timedelta(seconds=-2)
+RITA = Actor.cli("rita")
+
+
+def only_finding(kind: str = "daily") -> FindingRecord:
+    """What a run finds, which is one thing."""
+    run = runs.reconcile(kind, actor=RITA.name, grace=NO_GRACE)
+    [record] = FindingRecord.objects.filter(run=run)
+    return record
+
+
+def mend(record: FindingRecord) -> None:
+    """Applies what is safe, after which a run finds nothing."""
+    assert record.run is not None
+    fixed = fixing.fix(record.run, RITA, lambda said: None)
+    assert [each.subject for each in fixed.mended] == [record.subject], fixed.lines()
+    assert runs.reconcile("daily", actor=RITA.name, grace=NO_GRACE).differences == {}
+
+
+def paid_invoice(shop: Shop) -> str:
+    """Ada pays an invoice that is worth no credits; its charge."""
+    store = Storefront(shop.sandbox)
+    invoice = store.invoice(store.customer(**{"metadata[user_id]": "u_ada"}))
+    store.post(f"/v1/invoices/{invoice['id']}/pay")
+    shop.deliver()
+    return BillingPayment.objects.get().stripe_charge_id
+
+
+def test_a_payment_that_never_came(shop: Shop) -> None:
+    """R4: every event of the charge was lost."""
+    subscribed(shop)
+    shop.buy()
+    deliver_all_but(shop, "charge.succeeded", "charge.updated")
+    record = only_finding()
+    assert (record.kind, record.severity) == (Kind.PAYMENT_DIFFERS, Severity.MONEY)
+    assert (record.amount, record.currency) == (4500, "usd")
+    assert "that is not here" in record.verdict
+    mend(record)
+    assert BillingPayment.objects.count() == 2
+
+
+def test_a_refund_that_touches_no_credits(shop: Shop) -> None:
+    charge = paid_invoice(shop)
+    shop.sandbox.story("refund", charge=charge, amount=2000)
+    record = only_finding()
+    assert (record.kind, record.amount) == (Kind.REVERSAL_DIFFERS, 2000)
+    assert "and not here" in record.verdict
+    mend(record)
+    assert PaymentReversal.objects.get().amount == BillingPayment.objects.get().amount_refunded
+
+
+def test_a_refund_that_failed_and_nobody_here_knows(shop: Shop) -> None:
+    """Its credits are still taken, though the money stayed."""
+    charge = paid_invoice(shop)
+    refund = shop.sandbox.story("refund", charge=charge, amount=2000)["refund"]
+    shop.deliver()
+    shop.sandbox.story("fail_refund", refund=refund)
+    record = only_finding()
+    assert (record.kind, record.subject) == (Kind.REVERSAL_DIFFERS, refund)
+    assert "failed at Stripe, succeeded" in record.verdict
+    mend(record)
+    assert PaymentReversal.objects.get().status == "failed"
+
+
+def test_money_for_nothing_that_we_know_of(shop: Shop) -> None:
+    """Somebody charged a card past Checkout and invoices."""
+    form = {"amount": 990, "currency": "usd", "confirm": True, "payment_method": "pm_card_visa"}
+    shop.sandbox.post("/v1/payment_intents", form).raise_for_status()
+    shop.deliver()
+    record = only_finding()
+    assert (record.kind, record.amount, record.fix) == (Kind.PAYMENT_UNEXPLAINED, 990, None)
+
+    shop.sandbox.story("refund", charge=record.subject)
+    shop.deliver()
+    assert runs.reconcile("daily", actor=RITA.name, grace=NO_GRACE).differences == {}
+    record.refresh_from_db()
+    assert record.resolved_by == FindingRecord.ITSELF
+
+
+def test_a_row_that_stripe_does_not_know(shop: Shop) -> None:
+    """W11, as the runbook had it typed: the subscription exists in our table alone."""
+    subscribed(shop)
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO billing_subscriptions (user_id, stripe_subscription_id, status,"
+            " price_id, current_period_end, created_at)"
+            " VALUES ('u_ada', 'sub_typed', 'active', 'price_typed', now() + '1 month', now())"
+        )
+    run = runs.reconcile("daily", actor=RITA.name, grace=NO_GRACE)
+    assert run.differences == {Kind.UNKNOWN_AT_STRIPE: 1, Kind.RAW_SQL: 1}
+    record = FindingRecord.objects.get(kind=Kind.UNKNOWN_AT_STRIPE)
+    assert (record.subject, record.severity) == ("sub_typed", Severity.ACCESS)
+    assert run.counts["subscription"]["only_here"] == 1
+
+
+def test_an_event_that_stripe_does_not_know(shop: Shop) -> None:
+    """Signed with our secret, and not by Stripe."""
+    subscribed(shop)
+    [event] = [e for e in events_of(shop.sandbox) if e["type"] == "invoice.paid"]
+    deliver_and_drain([{**event, "id": "evt_forged"}])
+    record = only_finding()
+    assert (record.kind, record.subject, record.fix) == (Kind.EVENT_UNKNOWN, "evt_forged", None)
+    assert kinds("u_ada") == []

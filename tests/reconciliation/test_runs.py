@@ -1,0 +1,84 @@
+"""A run from its start to its end: what it finds, where it goes on, and what it costs."""
+
+from datetime import timedelta
+
+import pytest
+
+from billing.diagnosis.kinds import Kind
+from billing.models import BillingPayment, FindingRecord, ReconciliationRun
+from billing.operations.base import Actor
+from billing.reconciliation import fixing, runs
+from tests.diagnosis.planting import deliver_all_but, subscribed
+from tests.operations.shop import Shop, balance
+
+pytestmark = pytest.mark.django_db
+NO_GRACE = timedelta(seconds=-2)  # what was lost just now is a difference, too
+State = FindingRecord.State
+
+
+def reconcile(kind: str = "daily") -> ReconciliationRun:
+    return runs.reconcile(kind, actor="cli:rita", grace=NO_GRACE)
+
+
+def kinds_found(run: ReconciliationRun) -> list[str]:
+    return sorted(FindingRecord.objects.filter(run=run).values_list("kind", flat=True))
+
+
+@pytest.fixture
+def settled(shop: Shop) -> Shop:
+    """Ada has a subscription and a pack, and our books are as Stripe's."""
+    subscribed(shop)
+    shop.buy()
+    shop.deliver()
+    return shop
+
+
+def test_equal_books_have_no_finding(settled: Shop) -> None:
+    run = reconcile()
+    assert (run.status, kinds_found(run), run.differences) == ("done", [], {})
+    assert run.counts["subscription"]["stripe"] == run.counts["subscription"]["here"] == 1
+    assert run.counts["charge"]["amounts"]["usd"] == {"stripe": 7400, "here": 7400}
+    assert run.measures["completeness"]["count"]["share"] == 1
+    assert run.counts["event"]["missing"] == run.counts["event"]["only_here"] == 0
+    assert sum(here for _, _, here in run.measures["events_by_hour"]) > 10
+    assert reconcile("full").differences == {}
+    assert not run.suspects.exists()
+    assert not run.slices.exists()
+
+
+def test_a_lost_pack_is_one_finding_that_its_replay_mends(settled: Shop) -> None:
+    session = settled.buy()["checkout_session"]
+    deliver_all_but(settled, "checkout.session.completed")
+    run = reconcile()
+
+    assert run.differences == {Kind.PACK_NOT_GRANTED: 1}
+    record = FindingRecord.objects.get()
+    assert (record.subject, record.state, record.user_id) == (session, State.OPEN, "u_ada")
+    assert run.at_stake == {"usd": 4500, "credits": 50}
+
+    fixed = fixing.fix(run, Actor.cli("rita"), lambda said: None)
+    assert [each.subject for each in fixed.mended] == [session]
+    assert balance("u_ada") == (120, 0)
+    record.refresh_from_db()
+    assert record.state == State.RESOLVED
+    assert record.resolved_by == record.operation_key != ""
+    assert reconcile().differences == {}
+
+
+def test_what_was_mended_elsewhere_resolves_by_itself(settled: Shop) -> None:
+    settled.buy()
+    deliver_all_but(settled, "checkout.session.completed")
+    reconcile()
+    settled.deliver()
+    assert reconcile().differences == {}
+    assert FindingRecord.objects.get().resolved_by == FindingRecord.ITSELF
+
+
+def test_a_lost_payment(settled: Shop) -> None:
+    settled.buy()
+    deliver_all_but(settled, "charge.succeeded", "charge.updated")
+    run = reconcile()
+    assert run.differences == {Kind.PAYMENT_DIFFERS: 1}
+    fixing.fix(run, Actor.cli("rita"), lambda said: None)
+    assert BillingPayment.objects.count() == 3
+    assert reconcile().differences == {}
