@@ -8,7 +8,7 @@ VENV_PYTHON = .venv/bin/python
 INSTALLED = .venv/.installed
 WORKERS ?= 2
 
-.PHONY: help install demo demo-reset stop test lint bench bench-search drill year
+.PHONY: help install demo demo-reset stop test lint bench bench-search bench-reconcile drill year
 .DEFAULT_GOAL := help
 
 help:
@@ -21,6 +21,7 @@ help:
 	@echo "make drill       kills the worker, PostgreSQL and the web server in 1,000 deliveries"
 	@echo "make year        a year of 1,000 customers, every row compared; takes many minutes"
 	@echo "make bench       our speed beside dj-stripe's own; takes minutes"
+	@echo "make bench-reconcile  a reconciliation of 100,000 subscriptions; takes many minutes"
 	@echo "make bench-search  how long a search takes among 200,000 customers and 1,000,000 events"
 
 install: $(INSTALLED)
@@ -57,6 +58,10 @@ test: lint
 
 bench: install
 	$(VENV_PYTHON) -m tests.bench
+	$(VENV_PYTHON) -m tests.bench.reconcile --customers 3000
+
+bench-reconcile: install
+	$(VENV_PYTHON) -m tests.bench.reconcile
 
 bench-search: install
 	$(VENV_PYTHON) -m tests.bench.search

@@ -36,7 +36,7 @@ from billing.reconciliation.lists import (
 )
 
 SLICE = 5_000  # objects of ours in a slice: their ids are all that is kept of it in memory
-FEWEST = 20  # suspects that are told of by name in a slice's counts
+COUNTED = ("stripe", "here", "missing", "only_here", "differs", "pages")
 
 Tell = Callable[[str], None]
 
@@ -91,6 +91,7 @@ class Reading:
 
     def take(self, page: list[StripeDict]) -> None:
         """Compares a page with our rows."""
+        self.counts["pages"] += 1
         objects = {str(data["id"]): data for data in page if self.listed.counts(data)}
         self.seen |= objects.keys()
         rows = self._rows(self.listed, objects)
@@ -284,9 +285,9 @@ def totals(run: ReconciliationRun) -> tuple[dict[str, Any], list[list[Any]]]:
         kind = BY_NAME[name].kind
         held = counts.setdefault(
             kind,
-            {"stripe": 0, "here": 0, "missing": 0, "only_here": 0, "differs": 0, "amounts": {}},
+            {**dict.fromkeys(COUNTED, 0), "amounts": {}},
         )
-        for what in ("stripe", "here", "missing", "only_here", "differs"):
+        for what in COUNTED:
             held[what] += part.get(what, 0)
         for currency, sides in part.get("amounts", {}).items():
             into = held["amounts"].setdefault(currency, {"stripe": 0, "here": 0})

@@ -31,13 +31,18 @@ def keep(found: Sequence[Finding], person: Person, run: ReconciliationRun | None
         (record.kind, record.subject): record
         for record in FindingRecord.objects.select_for_update().filter(same).order_by("id")
     }
+    new: list[FindingRecord] = []
     for key, finding in sorted(wanted.items()):
         record = known.get(key)
         if record is None:
             record = FindingRecord(kind=finding.kind, subject=finding.subject)
+            record.first_seen_at = timezone.now()
+            new.append(record)
         elif record.state == State.RESOLVED or _is_accepted_no_more(record, finding):
             _open_again(record)
-        _write(record, finding, person, run)
+        _take_over(record, finding, person, run)
+    FindingRecord.objects.bulk_create(new)
+    FindingRecord.objects.bulk_update(known.values(), KEPT)
 
 
 def _is_accepted_no_more(record: FindingRecord, finding: Finding) -> bool:
@@ -56,7 +61,14 @@ def _open_again(record: FindingRecord) -> None:
     record.resolved_by = record.state_reason = record.state_by = record.operation_key = ""
 
 
-def _write(
+KEPT = (
+    "severity", "rank", "verdict", "evidence", "fix", "amount", "currency", "credits", "user_id",
+    "stripe_customer_id", "state", "state_reason", "state_by", "first_seen_at", "last_seen_at",
+    "resolved_at", "resolved_by", "operation_key", "run",
+)  # fmt: skip
+
+
+def _take_over(
     record: FindingRecord, finding: Finding, person: Person, run: ReconciliationRun | None
 ) -> None:
     said = finding.as_dict()
@@ -67,9 +79,6 @@ def _write(
     record.stripe_customer_id = person.customer_ids[-1] if person.customer_ids else ""
     record.last_seen_at = timezone.now()
     record.run = run or record.run
-    if record.pk is None:
-        record.first_seen_at = record.last_seen_at
-    record.save()
 
 
 def resolve_the_rest(run: ReconciliationRun) -> int:

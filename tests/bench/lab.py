@@ -43,7 +43,7 @@ class Lab:
             DATABASE_URL=database.url,
             DJANGO_ALLOWED_HOSTS="127.0.0.1",
             DJANGO_DEBUG="false",
-            DJANGO_SETTINGS_MODULE=SETTINGS[side],
+            DJANGO_SETTINGS_MODULE=SETTINGS.get(side, SETTINGS["ours"]),
             STRIPE_API_BASE=self.sandbox.url,
             STRIPE_WEBHOOK_SECRET=WEBHOOK_SECRET,
         )
