@@ -1,6 +1,7 @@
 """The tables: the runbook's own five, and what the back office keeps besides."""
 
 from billing.models.accounts import BillingCustomer, BillingInvoice, BillingSubscription
+from billing.models.alerts import Alert, AlertMessage, WatchedRule
 from billing.models.audit import AuditLink
 from billing.models.context import acting_as
 from billing.models.credits import CreditEntry, CreditPrice, LeadClaim, LeadCredits
@@ -18,7 +19,6 @@ from billing.models.operations import (
 from billing.models.payments import BillingPayment
 from billing.models.purchases import InvoicePayment, PaymentReversal, Purchase
 from billing.models.reconciliation import (
-    Alert,
     FindingRecord,
     ReconciliationRun,
     ReconciliationSlice,
@@ -29,6 +29,7 @@ from billing.models.versions import StripeVersion
 
 __all__ = [
     "Alert",
+    "AlertMessage",
     "AuditEvent",
     "AuditLink",
     "BillingCustomer",
@@ -57,6 +58,7 @@ __all__ = [
     "RequestPace",
     "StatusOverride",
     "StripeVersion",
+    "WatchedRule",
     "WebhookRejection",
     "acting_as",
 ]

@@ -193,43 +193,6 @@ class FindingRecord(models.Model):
         return dict((self.fix or {}).get("params") or {})
 
 
-class Alert(models.Model):
-    """Something that people are told of while it is so, once, and once more when it is over.
-
-    `rule` and `key` name it: at most one is open of each. `page` is the path that shows it.
-    `told_at` and `over_told_at` (UTC) are when it went out by every configured way.
-    """
-
-    rule = models.TextField()
-    key = models.TextField(blank=True, db_default="")
-    severity = models.TextField()
-    title = models.TextField()
-    detail = models.TextField(blank=True, db_default="")
-    page = models.TextField(blank=True, db_default="")
-    opened_at = models.DateTimeField(db_default=ClockTimestamp())
-    last_seen_at = models.DateTimeField(db_default=ClockTimestamp())
-    resolved_at = models.DateTimeField(null=True, blank=True)
-    told_at = models.DateTimeField(null=True, blank=True)
-    over_told_at = models.DateTimeField(null=True, blank=True)
-    delivery_error = models.TextField(blank=True, db_default="")
-
-    class Meta:
-        db_table = "billing_alerts"
-        ordering = ["-opened_at", "-id"]
-        verbose_name = "alert"
-        default_permissions = ("view",)
-        constraints = [
-            models.UniqueConstraint(
-                fields=["rule", "key"],
-                condition=Q(resolved_at__isnull=True),
-                name="billing_alerts_one_open",
-            )
-        ]
-
-    def __str__(self) -> str:
-        return self.title
-
-
 class RequestPace(models.Model):
     """When the next request of bulk reading may go to Stripe, for all processes together."""
 
