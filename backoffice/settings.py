@@ -191,6 +191,35 @@ DEFAULT_FROM_EMAIL = read_text(
     default=f"billing@{urlsplit(PUBLIC_URL).hostname}",
 )
 
+# Who is told when something needs people (billing.alerts). Both addresses are secrets.
+ALERT_EMAILS = [
+    address.strip()
+    for address in read_text(
+        "ALERT_EMAILS",
+        r"[^@\s,]+@[^@\s,]+(\s*,\s*[^@\s,]+@[^@\s,]+)*",
+        "email addresses, separated by commas",
+        default="",
+    ).split(",")
+    if address.strip()
+]
+if ALERT_EMAILS and globals()["EMAIL_BACKEND"].endswith("dummy.EmailBackend"):
+    raise ImproperlyConfigured("ALERT_EMAILS is set and EMAIL_URL is not: no letter would go out.")
+ALERT_WEBHOOK_URL = read_text(
+    "ALERT_WEBHOOK_URL",
+    r"https?://[^\s/]+(/\S*)?",
+    "the address of an incoming webhook that takes Slack's format",
+    default="",
+)
+HEARTBEAT_URL = read_text(
+    "HEARTBEAT_URL",
+    r"https?://[^\s/]+(/\S*)?",
+    "the address to call after each good daily reconciliation",
+    default="",
+)
+
+# Off in the tests, whose web processes and workers are for other things.
+WATCH_WORKER_FROM_WEB = True
+
 DJSTRIPE_FOREIGN_KEY_TO_FIELD = "id"
 
 INSTALLED_APPS = [
@@ -328,6 +357,9 @@ LOGGING = {
     "loggers": {
         "billing": {"level": "INFO"},
         "backoffice": {"level": "INFO"},
+        # It writes the addresses that it calls, of which two are secrets.
+        "httpx": {"level": "WARNING"},
+        "httpcore": {"level": "WARNING"},
         "django.server": {"handlers": ["stderr"], "level": "INFO", "propagate": False},
     },
 }

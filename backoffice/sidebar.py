@@ -63,6 +63,7 @@ SIDEBAR: dict[str, Any] = {
                 entry("Inbox", "inbox", "inboxevent"),
                 entry("Event log", "history", "billingevent"),
                 entry("Refused webhooks", "block", "webhookrejection"),
+                entry("Alerts", "notifications_active", "alert"),
             ],
         },
         {

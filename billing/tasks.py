@@ -8,6 +8,8 @@ from django.db import close_old_connections
 from procrastinate import RetryStrategy
 from procrastinate.contrib.django import app
 
+from billing.alerts import rules
+from billing.alerts.watch import watch as watch_rules
 from billing.ingress import worker
 from billing.ingress.queue import QUEUEING_LOCK, defer_once, wake_worker
 from billing.mirror import store
@@ -93,6 +95,26 @@ def mend_mirror(timestamp: int) -> None:
     """Every ten minutes: references that a process killed after its commit left open."""
     with fresh_connection():
         store.mend()
+
+
+@app.periodic(cron="* * * * *")
+@app.task(name="billing.watch", queueing_lock="billing.watch", lock="billing.watch")
+def watch(timestamp: int) -> None:
+    """Every minute: the alerts' rules on our own rows, and what is still to be told."""
+    with fresh_connection():
+        watch_rules(rules.HERE)
+
+
+@app.periodic(cron="* * * * *")
+@app.task(
+    name="billing.watch_outside",
+    queueing_lock="billing.watch_outside",
+    lock="billing.watch_outside",
+)
+def watch_outside(timestamp: int) -> None:
+    """Every minute: those of the alerts' rules that ask Stripe, each every ten minutes."""
+    with fresh_connection():
+        watch_rules(rules.OUTSIDE)
 
 
 @app.periodic(cron="* * * * *")

@@ -25,3 +25,6 @@ STRIPE_CALLS_IN_TRANSACTION = True
 
 # As on a developer's machine: nobody has collected the static files.
 WHITENOISE_AUTOREFRESH = True
+
+# The tests of the alerts turn it on; elsewhere a second connection would be in the way.
+WATCH_WORKER_FROM_WEB = False

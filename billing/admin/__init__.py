@@ -3,6 +3,7 @@
 from django.contrib import admin
 
 from billing.admin import (
+    alerts,
     audit,
     balances,
     bulk,
@@ -29,6 +30,7 @@ for _model in list(admin.site._registry):
         admin.site.unregister(_model)
 
 __all__ = [
+    "alerts",
     "audit",
     "balances",
     "bulk",

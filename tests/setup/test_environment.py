@@ -23,6 +23,10 @@ PRODUCTION = {
 }
 
 MALFORMED = [
+    ("ALERT_EMAILS", "tell-nobody"),
+    ("ALERT_EMAILS", "tell-nobody@example.com; other@example.com"),
+    ("ALERT_EMAILS", "tell-nobody@example.com"),  # without a mail server
+    ("ALERT_WEBHOOK_URL", "ftp://tell-nobody.example.com"),
     ("DATABASE_URL", "mysql://billing:tell-nobody@127.0.0.1/billing"),
     ("DATABASE_URL", "tell-nobody"),
     ("DATABASE_URL", "postgress://billing:tell-nobody@127.0.0.1/billing"),
@@ -35,6 +39,7 @@ MALFORMED = [
     ("BILLING_PAGE_URL", "tell-nobody"),
     ("EMAIL_FROM", "tell-nobody"),
     ("EMAIL_URL", "tell-nobody"),
+    ("HEARTBEAT_URL", "tell-nobody"),
     ("EMAIL_URL", "https://tell-nobody.example.com"),
     ("PUBLIC_URL", "tell-nobody"),
     ("STRIPE_API_BASE", "tell-nobody"),

@@ -8,6 +8,8 @@ WEBHOOK_SECRET = "whsec_TestsOfTheBackOfficeUseThisSecret"
 # Every variable that the settings read, so that neither the caller's environment nor a
 # `.env` file decides how a test ends. An empty value counts as not set.
 VARIABLES = {
+    "ALERT_EMAILS": "",
+    "ALERT_WEBHOOK_URL": "",
     "DATABASE_URL": "",
     "DJANGO_ALLOWED_HOSTS": "",
     "DJANGO_DEBUG": "true",
@@ -15,6 +17,7 @@ VARIABLES = {
     "BILLING_PAGE_URL": "",
     "EMAIL_FROM": "",
     "EMAIL_URL": "",
+    "HEARTBEAT_URL": "",
     "PUBLIC_URL": "",
     # Nothing listens there: a test that talks to Stripe asks for the `sandbox` fixture.
     "STRIPE_API_BASE": "http://127.0.0.1:9",
