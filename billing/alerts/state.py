@@ -72,7 +72,7 @@ def open_or_keep(fired: dict[tuple[str, str], Firing], now: datetime) -> list[in
             """,  # noqa: S608  (the columns are named above)
             [now, now, as_json(rows)],
         )
-        return [pk for pk, is_new in bound.fetchall() if is_new]
+        return sorted(pk for pk, is_new in bound.fetchall() if is_new)
 
 
 def resolve(rules: Sequence[str], now: datetime) -> list[int]:
@@ -87,7 +87,7 @@ def resolve(rules: Sequence[str], now: datetime) -> list[int]:
             """,
             [now, now - CALM, as_json(rules)],
         )
-        return [pk for (pk,) in bound.fetchall()]
+        return sorted(pk for (pk,) in bound.fetchall())
 
 
 def make_messages(alerts: Sequence[int], occasion: AlertMessage.Occasion, now: datetime) -> None:

@@ -11,6 +11,7 @@ from django.db.models import Model, QuerySet
 from django.utils import timezone
 
 from billing.models import (
+    Alert,
     AuditEvent,
     AuditLink,
     BillingCustomer,
@@ -57,6 +58,7 @@ MODELS = (
     ReasonCode,
     StatusOverride,
     Note,
+    Alert,
 )
 # Settings of ours, and what is acted upon on its own page.
 EDITED = (CreditPrice, ReasonCode, BulkJob)
@@ -259,6 +261,18 @@ def note(text: str = "Pays by wire", **more: Any) -> Note:
     return Note.objects.create(text=text, **fields)
 
 
+def alert(title: str = "Events fail", **more: Any) -> Alert:
+    """An open one."""
+    fields = {
+        "rule": "failing",
+        "severity": "danger",
+        "detail": "5 of 9 failed.",
+        "page": "/admin/billing/inboxevent/?status=dead",
+        **more,
+    }
+    return Alert.objects.create(title=title, **fields)
+
+
 def bulk_job(key: str = "job_1", target: str = USER, **more: Any) -> BulkJob:
     """A job with one target that is done."""
     fields = {"name": "grant_credits", "actor": "support", "reason": "All", "status": "done"}
@@ -294,6 +308,7 @@ def fill(number: int, *, start: int = 0) -> None:
         bulk_job(f"job_{i}")
         override(f"sub_{i}")
         note(f"Note {i}")
+        alert(f"Alert {i}", key=f"{i}")
         ReasonCode.objects.create(code=f"code_{i}", label=f"Reason {i}")
         grant(USER, 1, f"checkout:cs_{i}")
         grant(f"u_{i}", 1, f"invoice:in_{i}")

@@ -237,6 +237,7 @@ def test_what_stripe_and_customers_write_is_text(support: Client) -> None:
     rows.bulk_job(target=HOSTILE, reason=HOSTILE, ticket=HOSTILE)
     rows.override(HOSTILE, status=HOSTILE, actor=HOSTILE, reason=HOSTILE)
     rows.note(HOSTILE, actor=HOSTILE, withdrawn_by=HOSTILE)
+    rows.alert(HOSTILE, detail=HOSTILE, page=f"javascript:{HOSTILE}", delivery_error=HOSTILE)
     rows.grant(source=HOSTILE)
     for model in MODELS:
         pages = [list_of(support, model)]

@@ -15,7 +15,7 @@ from tests.support.events import deliver, events_of
 WHY = ("--reason", "The customer called")
 NAMES = (
     "attribute_payment", "grant_purchase", "merge_customers", "refund_claim",
-    "check_webhooks", "correct_balance", "grant_credits", "reactivate_subscription",
+    "check_alerts", "check_webhooks", "correct_balance", "grant_credits", "reactivate_subscription",
     "replay_events", "sync_from_stripe", "take_back_credits", "tie_out_balance",
 )  # fmt: skip
 
