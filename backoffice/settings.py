@@ -337,6 +337,7 @@ DATA_UPLOAD_MAX_MEMORY_SIZE = 2 * 1024 * 1024
 # STRIPE_API_BASE was set on purpose, and that is said in .env.example.
 SILENCED_SYSTEM_CHECKS = ["djstripe.W002"]
 
+DEFAULT_EXCEPTION_REPORTER_FILTER = "backoffice.reports.WithoutSecrets"
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,

@@ -99,10 +99,12 @@ def refused(look: Look) -> Iterator[Firing]:
     """Many of the requests to the webhook in the past 15 minutes were refused."""
     reasons = {reason: n for reason, n in newly_refused(look).items() if n}
     total = sum(reasons.values())
+    if total < MIN_REFUSED:
+        return
     received = InboxEvent.objects.filter(
         received_at__gte=look.now - WINDOW, source=InboxEvent.Source.WEBHOOK
     ).count()
-    if total < MIN_REFUSED or total < REFUSED_SHARE * (total + received):
+    if total < REFUSED_SHARE * (total + received):
         return
     most = sorted(reasons.items(), key=lambda each: -each[1])[:3]
     yield Firing(
@@ -182,12 +184,17 @@ def reasons_of(since: datetime) -> str:
 
 
 def backlog(look: Look) -> Iterator[Firing]:
-    """Too many events wait to be processed, or one of them for too long."""
-    waiting = InboxEvent.objects.filter(status__in=InboxEvent.OPEN).aggregate(
+    """Too many events wait to be processed, or one for too long, or only a person can help it.
+
+    The web process checks it, too: a worker that hangs looks at nothing itself.
+    """
+    waiting = InboxEvent.objects.filter(status__in=(*InboxEvent.OPEN, Status.DEAD)).aggregate(
         pending=Count("id", filter=Q(status=Status.PENDING)),
         pending_since=Min("received_at", filter=Q(status=Status.PENDING)),
         failed=Count("id", filter=Q(status=Status.FAILED)),
         failed_since=Min("received_at", filter=Q(status=Status.FAILED)),
+        dead=Count("id", filter=Q(status=Status.DEAD)),
+        dead_since=Min("received_at", filter=Q(status=Status.DEAD)),
     )
     since, count = waiting["pending_since"], waiting["pending"]
     if count >= BACKLOG or (since and look.now - since > WAITING_LONG):
@@ -208,6 +215,16 @@ def backlog(look: Look) -> Iterator[Firing]:
             list_page(InboxEvent, status=Status.FAILED),
             Severity.WARNING,
             key="failed",
+        )
+    if dead := waiting["dead"]:
+        yield Firing(
+            "Events are dead",
+            f"{counted(dead, 'event has', 'events have')} failed for good, the oldest came at"
+            f" {format_time(waiting['dead_since'])}: nothing happens until somebody acts. See why,"
+            " put it right, and replay them.",
+            list_page(InboxEvent, status=Status.DEAD),
+            Severity.WARNING,
+            key="dead",
         )
 
 

@@ -19,12 +19,13 @@ LONGEST = "30s"  # for one statement of a rule
 UNCHECKED = "unchecked"  # the key of a rule's firing about itself
 
 WORKERS = Rule("workers", processes.workers)
+BACKLOG = Rule("backlog", flow.backlog)
 SILENT = Rule("stripe_silent", at_stripe.silent)
 HERE = (
     Rule("quiet", flow.quiet),
     Rule("refused", flow.refused),
     Rule("failing", flow.failing),
-    Rule("backlog", flow.backlog),
+    BACKLOG,
     Rule("findings", books.findings),
     Rule("ledger", books.ledger),
     Rule("reconciliation", books.reconciliation),

@@ -1,4 +1,4 @@
-"""The web process tells when no worker is running: a worker that is gone tells nobody.
+"""The web process tells when no worker is running, or none gets on: such a worker tells nobody.
 
 Once a minute at most, after an answer has been sent, it looks in a thread of its own: no request
 waits for that, and it has a connection to the database of its own.
@@ -12,12 +12,13 @@ from typing import Any
 from django.conf import settings
 from django.db import connections
 
-from billing.alerts.rules import WORKERS
+from billing.alerts.rules import BACKLOG, WORKERS
 from billing.alerts.watch import watch
 
 logger = logging.getLogger(__name__)
 
 EVERY = 60  # seconds
+FROM_WEB = (WORKERS, BACKLOG)
 
 
 class AfterRequests:
@@ -40,7 +41,7 @@ class AfterRequests:
 
     def _look(self) -> None:
         try:
-            watch([WORKERS])
+            watch(FROM_WEB)
         except Exception as error:
             logger.warning("the web process could not look for a worker: %s", type(error).__name__)
         finally:

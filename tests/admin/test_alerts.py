@@ -7,6 +7,7 @@ from django.test import Client
 from django.utils import timezone
 
 from billing.admin.cells import changelist_url, page_url
+from billing.alerts.at_stripe import replay_page
 from billing.alerts.firing import list_page
 from billing.models import Alert, InboxEvent, LeadCredits, WebhookRejection
 from tests.admin import rows
@@ -39,6 +40,12 @@ def test_open_and_resolved_alerts(support: Client) -> None:
     assert support.get(now.page).status_code == 200
     page = support.get(page_url(over)).content.decode()
     assert "It lasted 1 hour, from" in page
+
+
+def test_what_was_not_delivered_leads_to_its_replay(support: Client) -> None:
+    since = timezone.now() - timedelta(hours=2)
+    page = support.get(replay_page(since)).content.decode()
+    assert f'value="{since:%Y-%m-%dT%H:%M:%S}"' in page
 
 
 @pytest.mark.parametrize("model", [InboxEvent, LeadCredits, WebhookRejection, Alert])

@@ -66,7 +66,7 @@ def test_a_look_that_fails_is_a_line_in_the_log(
     caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(web, "WORKERS", None)
+    monkeypatch.setattr(web, "FROM_WEB", None)
     request_finished.send(sender=None)
     wait_until(looked)
     assert "the web process could not look for a worker" in caplog.text

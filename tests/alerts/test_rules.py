@@ -141,6 +141,8 @@ def test_failing_and_waiting_events() -> None:
     assert not fired("failing", now + 16 * MINUTE)
     assert not fired("backlog", now + 6 * MINUTE)
     assert "5 events" in fired("backlog", now + 61 * MINUTE)["failed"].detail
+    InboxEvent.objects.filter(stripe_event_id="evt_1").update(status=InboxEvent.Status.DEAD)
+    assert "1 event has failed for good" in fired("backlog")["dead"].detail
     InboxEvent.objects.update(status=InboxEvent.Status.PROCESSED)
     assert not fired("failing")
     assert not fired("backlog", now + 61 * MINUTE)

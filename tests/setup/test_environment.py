@@ -5,6 +5,8 @@ import secrets
 from pathlib import Path
 
 import pytest
+from django.views.debug import get_exception_reporter_filter
+from pytest_django import Settings
 
 from backoffice.postgres import BASE_DIR
 from tests.support.back_office import run_manage
@@ -102,6 +104,13 @@ def test_the_documented_production_settings_pass_djangos_checks(real_database: D
     done = run_manage("check", "--deploy", "--fail-level", "WARNING", env=environment, check=False)
     assert done.returncode == 0, done.stderr
     assert "no issues" in done.stdout
+
+
+def test_secret_addresses_stand_in_no_report_of_an_error(settings: Settings) -> None:
+    settings.ALERT_WEBHOOK_URL = settings.HEARTBEAT_URL = "https://hooks.example.com/tell-nobody"
+    shown = get_exception_reporter_filter(None).get_safe_settings()
+    assert "tell-nobody" not in str(shown)
+    assert shown["PUBLIC_URL"] == settings.PUBLIC_URL
 
 
 def test_without_debug_the_embedded_database_is_not_used() -> None:
