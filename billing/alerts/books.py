@@ -4,15 +4,15 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 
 from django.db import connection
-from django.db.models import Count, Min, Q, QuerySet, Sum
+from django.db.models import Count, Max, Min, Sum
 
 from billing.alerts.firing import Firing, Look, counted, list_page
 from billing.database import TEXTS, as_json
 from billing.diagnosis.findings import Severity as FindingSeverity
 from billing.formatting import format_age, format_money, format_time
 from billing.models import FindingRecord, LeadCredits, ReconciliationRun
+from billing.reconciliation.worklist import open_findings
 
-State = FindingRecord.State
 Run = ReconciliationRun
 
 WORDS = {
@@ -57,7 +57,7 @@ def findings(look: Look) -> Iterator[Firing]:
     One that is put off counts again once its time is over; an accepted one does not count.
     """
     for severity, words in WORDS.items():
-        rows = still_open(look.now).filter(severity=severity)
+        rows = open_findings().filter(severity=severity)
         by_currency = list(
             rows.order_by()
             .values_list("currency")
@@ -75,13 +75,6 @@ def findings(look: Look) -> Iterator[Firing]:
                 list_page(FindingRecord, state="open"),
                 key=severity,
             )
-
-
-def still_open(now: datetime) -> QuerySet[FindingRecord]:
-    """Findings that wait for somebody."""
-    return FindingRecord.objects.filter(
-        Q(state=State.OPEN) | Q(state=State.SNOOZED, snoozed_until__lte=now)
-    )
 
 
 def at_stake(rows: Sequence[tuple[str, int | None, int | None]]) -> str:
@@ -125,10 +118,9 @@ def ledger(look: Look) -> Iterator[Firing]:
 def reconciliation(look: Look) -> Iterator[Firing]:
     """No daily reconciliation has ended well for 26 hours, after one ever did; or the last failed.
 
-    What runs at the moment does not count.
+    Neither is said of one that runs, nor of one that was given up for it.
     """
-    ended = Run.objects.exclude(status=Run.Status.RUNNING).order_by("-started_at")
-    last = ended.first()
+    last = Run.objects.order_by("-started_at", "-id").first()
     if last is not None and last.status == Run.Status.FAILED:
         yield Firing(
             "The last reconciliation failed",
@@ -138,8 +130,8 @@ def reconciliation(look: Look) -> Iterator[Firing]:
             list_page(ReconciliationRun),
             key="failed",
         )
-    good = ended.filter(kind=Run.Kind.DAILY, status=Run.Status.DONE).order_by("-finished_at")
-    done_at = good.values_list("finished_at", flat=True).first()
+    good = Run.objects.filter(kind=Run.Kind.DAILY, status=Run.Status.DONE)
+    done_at = good.aggregate(last=Max("finished_at"))["last"]
     if done_at is not None and look.now - done_at > OVERDUE:
         yield Firing(
             "The daily reconciliation is overdue",
