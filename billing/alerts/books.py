@@ -1,7 +1,7 @@
 """Do the books agree? Rules on findings, on balances against the ledger, on reconciliation."""
 
 from collections.abc import Iterator, Sequence
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 from django.db import connection
 from django.db.models import Count, Max, Min, Sum
@@ -21,34 +21,43 @@ WORDS = {
 }
 
 RECENT = timedelta(minutes=15)  # longer than the transactions that write entries
-WHOLE_EVERY = timedelta(hours=1)
+IN_TURN = 2_000  # users a minute, at least
 MOST_REMEMBERED = 1_000  # users
 SHOWN = 5  # users
 OVERDUE = timedelta(hours=26)  # a day, and time to run
 
-# Users whose balance, or what they owe, their entries do not add up to: of some, and of all.
-DIFFERS = """coalesce(c.balance, 0) <> coalesce(e.delta, 0)
-    OR coalesce(c.owed, 0) <> coalesce(e.owed_delta, 0)"""
-OF_SOME = f"""
-    SELECT u.user_id
-    FROM (SELECT user_id FROM credit_entries WHERE created_at >= %s
-          UNION SELECT unnest({TEXTS})) AS u
-    LEFT JOIN lead_credits AS c USING (user_id)
-    CROSS JOIN LATERAL (
-        SELECT sum(delta) AS delta, sum(owed_delta) AS owed_delta
-        FROM credit_entries WHERE user_id = u.user_id) AS e
-    WHERE {DIFFERS}
-    ORDER BY user_id LIMIT %s
-"""  # noqa: S608  (both parts are this project's own)
-OF_ALL = f"""
-    SELECT user_id
-    FROM lead_credits AS c
-    FULL JOIN (
-        SELECT user_id, sum(delta) AS delta, sum(owed_delta) AS owed_delta
-        FROM credit_entries GROUP BY user_id) AS e USING (user_id)
-    WHERE {DIFFERS}
-    ORDER BY user_id LIMIT %s
-"""  # noqa: S608
+# Of the users whose turn it is, those with a recent entry and those named: whose balance, or what
+# they owe, is not what their entries add up to. And the last one whose turn it was, null where the
+# round is over. With no row in lead_credits a user has 0.
+DIFFERING = f"""
+    WITH turn AS MATERIALIZED (
+        SELECT greatest(%(in_turn)s, ceil(reltuples / 60))::bigint AS size
+        FROM pg_class WHERE oid = 'lead_credits'::regclass),
+    in_turn AS MATERIALIZED (
+        (SELECT user_id FROM lead_credits WHERE user_id > %(after)s
+         ORDER BY user_id LIMIT (SELECT size FROM turn))
+        UNION
+        (SELECT DISTINCT user_id FROM credit_entries WHERE user_id > %(after)s
+         ORDER BY user_id LIMIT (SELECT size FROM turn))
+        ORDER BY user_id LIMIT (SELECT size FROM turn)),
+    looked_at AS (
+        SELECT user_id FROM in_turn
+        UNION SELECT user_id FROM credit_entries WHERE created_at >= %(since)s
+        UNION SELECT unnest({TEXTS.replace("%s", "%(named)s")}))
+    SELECT
+        ARRAY(
+            SELECT user_id
+            FROM looked_at
+            LEFT JOIN lead_credits AS c USING (user_id)
+            CROSS JOIN LATERAL (
+                SELECT sum(delta) AS delta, sum(owed_delta) AS owed_delta
+                FROM credit_entries WHERE user_id = looked_at.user_id) AS e
+            WHERE coalesce(c.balance, 0) <> coalesce(e.delta, 0)
+               OR coalesce(c.owed, 0) <> coalesce(e.owed_delta, 0)
+            ORDER BY user_id LIMIT %(most)s),
+        CASE WHEN (SELECT count(*) FROM in_turn) >= (SELECT size FROM turn)
+             THEN (SELECT max(user_id) FROM in_turn) END
+"""  # noqa: S608  (the statement stands above)
 
 
 def findings(look: Look) -> Iterator[Firing]:
@@ -88,21 +97,24 @@ def at_stake(rows: Sequence[tuple[str, int | None, int | None]]) -> str:
 def ledger(look: Look) -> Iterator[Firing]:
     """A balance, or what a user owes, is not what the user's ledger entries add up to.
 
-    Each minute it adds up the entries of the users who got one in the past 15 minutes, and of
-    those who differed the last time; once an hour everybody's, which also finds what was changed
-    without leaving an entry. What it remembers: when that was, and who differed.
+    Each minute it adds up the entries of those who got one in the past 15 minutes, of those who
+    differed the last time, and of a sixtieth of all users in turn (2,000 at least): everybody's
+    turn comes once an hour, also theirs whose balance was changed without an entry. It remembers
+    who differed and whose turn it was last.
     """
-    before: list[str] = look.memory.get("differing", [])
-    whole_at = look.memory.get("whole_at")
-    is_due = whole_at is None or look.now - datetime.fromisoformat(whole_at) >= WHOLE_EVERY
     with connection.cursor() as cursor:
-        if is_due or len(before) >= MOST_REMEMBERED:
-            cursor.execute(OF_ALL, [MOST_REMEMBERED])
-            look.memory["whole_at"] = look.now.isoformat()
-        else:
-            cursor.execute(OF_SOME, [look.now - RECENT, as_json(before), MOST_REMEMBERED])
-        users = [row[0] for row in cursor.fetchall()]
-    look.memory["differing"] = users
+        cursor.execute(
+            DIFFERING,
+            {
+                "in_turn": IN_TURN,
+                "after": look.memory.get("after", ""),
+                "since": look.now - RECENT,
+                "named": as_json(look.memory.get("differing", [])),
+                "most": MOST_REMEMBERED,
+            },
+        )
+        users, last = cursor.fetchone()
+    look.memory |= {"differing": users, "after": last or ""}
     if not users:
         return
     more = " or more" if len(users) == MOST_REMEMBERED else ""

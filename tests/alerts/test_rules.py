@@ -8,7 +8,7 @@ from django.utils import timezone
 from pytest_django import Settings
 
 from backoffice.sandbox import API_VERSION
-from billing.alerts import rules
+from billing.alerts import books, rules
 from billing.alerts.firing import Rule
 from billing.alerts.rules import AT_STRIPE, HERE, UNCHECKED, look_at
 from billing.ingress import worker
@@ -226,26 +226,44 @@ def test_open_findings_are_summed_up_by_severity() -> None:
     assert not fired("findings")
 
 
-def test_balances_that_differ_from_the_ledger() -> None:
+def test_balances_that_differ_from_the_ledger(monkeypatch: pytest.MonkeyPatch) -> None:
     now = timezone.now()
-    rows.grant("u_ada", 50)
-    rows.grant("u_bob", 5)
+    for user in ("u_ada", "u_bob", "u_cy", "u_dee"):
+        rows.grant(user, 50)
     assert not fired("ledger", now)
     past_triggers("UPDATE lead_credits SET balance = 99 WHERE user_id = 'u_ada'")
     [found] = fired("ledger", now + MINUTE).values()
     assert found.detail.startswith("1 user: u_ada.")
     assert found.page.endswith("/leadcredits/?q=u_ada")
-    assert fired("ledger", now + 30 * MINUTE)  # remembered, though nothing of it is recent
     TieOutBalance(user_id="u_ada", **BOB).apply()
-    assert not fired("ledger", now + 31 * MINUTE)
+    assert not fired("ledger", now + 2 * MINUTE)
 
+    monkeypatch.setattr(books, "IN_TURN", 2)  # users a minute: ada and bob, then cy and dee
+    later = now + HOUR  # when no entry is recent
+    assert not fired("ledger", later)
     past_triggers(
         "UPDATE lead_credits SET balance = 7 WHERE user_id = 'u_bob'",
-        "INSERT INTO lead_credits (user_id, owed) VALUES ('u_cy', 3)",
+        "DELETE FROM lead_credits WHERE user_id = 'u_dee'",
+        "INSERT INTO lead_credits (user_id, owed) VALUES ('u_eve', 3)",
     )
-    assert not fired("ledger", now + 59 * MINUTE)  # nothing recent: the hour's look finds it
-    [found] = fired("ledger", now + 60 * MINUTE).values()
-    assert found.detail.startswith("2 users: u_bob, u_cy.")
+    rounds = [fired("ledger", later + n * MINUTE) for n in range(1, 5)]
+    said = [found[""].detail.partition(".")[0] for found in rounds]
+    assert said == [
+        "1 user: u_dee",
+        "2 users: u_dee, u_eve",
+        "3 users: u_bob, u_dee, u_eve",
+        "3 users: u_bob, u_dee, u_eve",
+    ]
+
+
+def test_a_balance_that_changed_just_now_is_looked_at_before_its_turn(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(books, "IN_TURN", 1)
+    rows.grant("u_ada", 50)
+    rows.grant("u_zoe", 50)
+    past_triggers("UPDATE lead_credits SET balance = 99 WHERE user_id = 'u_zoe'")
+    assert "u_zoe" in fired("ledger")[""].detail
 
 
 def run_of(now: Any, **more: Any) -> ReconciliationRun:
