@@ -202,13 +202,23 @@ def spans_of(run: ReconciliationRun) -> list[tuple[Listed, datetime | None, date
     for listed in LISTS:
         since = None if listed.is_all else run.since
         if listed.name == EVENTS:
-            since = max(filter(None, (run.since, run.until - KEPT_EVENTS)))
+            since = max(filter(None, (run.since, run.until - KEPT_EVENTS, first_event(run.until))))
         if listed is CUSTOMER and run.since is None:
             continue  # over all time they come with their subscriptions (billing.…books)
         found.append((listed, since, run.until))
     if run.since is not None:
         found.append((OPEN_INVOICE, None, run.since))
     return found
+
+
+def first_event(until: datetime) -> datetime:
+    """When the first event that was sent to us happened; `until` where none ever was.
+
+    What Stripe has of before stands for nothing lost: nobody was there to receive it.
+    """
+    sent = InboxEvent.objects.filter(source=InboxEvent.Source.WEBHOOK)
+    first = sent.order_by("stripe_created_at").values_list("stripe_created_at", flat=True).first()
+    return min(first, until) if first else until
 
 
 def customer_of(data: StripeDict) -> str:

@@ -1,5 +1,6 @@
 """A run from its start to its end: what it finds, where it goes on, and what it costs."""
 
+import time
 from datetime import timedelta
 
 import pytest
@@ -7,9 +8,11 @@ import pytest
 from billing.diagnosis.kinds import Kind
 from billing.models import BillingPayment, FindingRecord, ReconciliationRun
 from billing.operations.base import Actor
+from billing.projection.bulk import sync_everything
 from billing.reconciliation import fixing, runs
 from tests.diagnosis.planting import deliver_all_but, subscribed
 from tests.operations.shop import Shop, balance
+from tests.support.events import deliver_and_drain, events_of
 
 pytestmark = pytest.mark.django_db
 NO_GRACE = timedelta(seconds=-2)  # what was lost just now is a difference, too
@@ -82,3 +85,17 @@ def test_a_lost_payment(settled: Shop) -> None:
     fixing.fix(run, Actor.cli("rita"), lambda said: None)
     assert BillingPayment.objects.count() == 3
     assert reconcile().differences == {}
+
+
+def test_what_happened_before_we_were_there_was_not_lost(shop: Shop) -> None:
+    """A back office beside a shop that has sold for long: its books come by a sync."""
+    shop.buy()
+    sync_everything(actor="rita")
+    assert reconcile().counts["event"]["stripe"] == 0
+    subscribed_since = events_of(shop.sandbox)
+    time.sleep(1.1)  # Stripe's times are whole seconds
+    shop.buy(email="bob@example.com", user_id="u_bob")
+    deliver_and_drain(e for e in events_of(shop.sandbox) if e not in subscribed_since)
+    run = reconcile()
+    assert run.differences == {}
+    assert run.counts["event"]["stripe"] == run.counts["event"]["here"] > 3
