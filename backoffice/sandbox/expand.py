@@ -50,12 +50,19 @@ def _confirmation_secret(work: Work, owner: Json) -> Json | None:
     return None
 
 
-ON_REQUEST: dict[tuple[str, str], Callable[[Work, Json], Json | None]] = {
+def _paid_off_stripe(work: Work, owner: Json) -> int:
+    """What was paid on an invoice outside Stripe: what none of its payments brought."""
+    brought = [p["amount_paid"] or 0 for p in work.select("invoice_payment", invoice=owner["id"])]
+    return max(int(owner["amount_paid"]) - sum(brought), 0)
+
+
+ON_REQUEST: dict[tuple[str, str], Callable[[Work, Json], Json | int | None]] = {
     ("checkout.session", "line_items"): _children(
         "item", "parent", "/v1/checkout/sessions/{id}/line_items"
     ),
     ("invoice", "payments"): _children("invoice_payment", "invoice", "/v1/invoice_payments"),
     ("invoice", "confirmation_secret"): _confirmation_secret,
+    ("invoice", "amount_paid_off_stripe"): _paid_off_stripe,
     ("charge", "refunds"): _children("refund", "charge", "/v1/charges/{id}/refunds"),
     ("customer", "subscriptions"): _live_subscriptions,
     ("customer", "sources"): lambda _, owner: listing([], f"/v1/customers/{owner['id']}/sources"),

@@ -41,6 +41,16 @@ class Facts:
         charge = intent and self._latest("id", "charge", "payment_intent", intent)
         return intent, charge
 
+    def paid_elsewhere(self, invoice: Json) -> int:
+        """What was paid on an invoice outside Stripe."""
+        paid = int(invoice["amount_paid"])
+        rows = paid and self.store.rows(
+            "SELECT sum(json_extract(json, '$.amount_paid')) FROM objects"
+            " WHERE kind = 'invoice_payment' AND invoice = ?",
+            [invoice["id"]],
+        )
+        return max(paid - (rows[0][0] or 0), 0) if rows else 0
+
     def price(self, id: str | None) -> Json | None:  # noqa: A002
         """The price `id`."""
         found = self.store.load(id) if id else None
@@ -126,7 +136,7 @@ def old(value: Any, facts: Facts) -> Any:
 def _invoice(made: Json, facts: Facts) -> Json:
     parent = made.pop("parent")
     details = (parent and parent["subscription_details"]) or {}
-    elsewhere = made.pop("amount_paid_off_stripe", 0)
+    elsewhere = facts.paid_elsewhere(made)
     taxes = made.pop("total_taxes")
     intent, charge = facts.payment_of(made["id"])
     return made | {

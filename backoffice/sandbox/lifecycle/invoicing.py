@@ -304,7 +304,6 @@ def pay_out_of_band(work: Work, invoice: Json) -> None:
         work,
         invoice,
         amount_paid=invoice["amount_due"],
-        amount_paid_off_stripe=invoice["amount_due"],
         amount_remaining=0,
         attempted=True,
     )
