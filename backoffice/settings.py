@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
+from zoneinfo import ZoneInfo
 
 import environ
 from django.core.exceptions import ImproperlyConfigured
@@ -168,6 +169,27 @@ BILLING_PAGE_URL = read_text(
     "the address of the customers' own billing page",
     default=f"{PUBLIC_URL}/billing/",
 )
+
+
+def read_time_zone() -> str:
+    """The IANA zone whose days a report's are; times are UTC everywhere else."""
+    name = read_text(
+        "REPORT_TIME_ZONE",
+        r"[A-Za-z0-9+_/-]+",
+        "the IANA name of a time zone such as Europe/Berlin",
+        default="UTC",
+    )
+    try:
+        ZoneInfo(name)
+    except (KeyError, OSError, ValueError):
+        raise ImproperlyConfigured(
+            "REPORT_TIME_ZONE is malformed: it must be the IANA name of a time zone such as"
+            " Europe/Berlin."
+        ) from None
+    return name
+
+
+REPORT_TIME_ZONE = read_time_zone()
 
 
 def read_email() -> dict[str, Any]:

@@ -44,6 +44,8 @@ MALFORMED = [
     ("HEARTBEAT_URL", "tell-nobody"),
     ("EMAIL_URL", "https://tell-nobody.example.com"),
     ("PUBLIC_URL", "tell-nobody"),
+    ("REPORT_TIME_ZONE", "Tell-nobody/Nowhere"),
+    ("REPORT_TIME_ZONE", "../tell-nobody"),
     ("STRIPE_API_BASE", "tell-nobody"),
     ("STRIPE_API_BASE", "https://tell-nobody.example.com/v1"),
     ("STRIPE_API_VERSION", "tell-nobody"),
@@ -70,7 +72,7 @@ def test_a_malformed_variable_is_named_in_one_sentence_without_its_value(
     assert name in sentence
     assert sentence.count("\n") == 1
     assert "Traceback" not in sentence
-    assert not re.search("tell-?nobody", sentence)
+    assert not re.search("(?i)tell-?nobody", sentence)
 
 
 @pytest.mark.parametrize("name", ["DATABASE_URL", "DJANGO_ALLOWED_HOSTS", "DJANGO_SECRET_KEY"])

@@ -19,6 +19,7 @@ VARIABLES = {
     "EMAIL_URL": "",
     "HEARTBEAT_URL": "",
     "PUBLIC_URL": "",
+    "REPORT_TIME_ZONE": "",
     # Nothing listens there: a test that talks to Stripe asks for the `sandbox` fixture.
     "STRIPE_API_BASE": "http://127.0.0.1:9",
     "STRIPE_API_VERSION": "",
