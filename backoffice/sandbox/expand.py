@@ -123,8 +123,8 @@ class Expansion:
             child: Any = self.render(render(self.work, node))
         elif name in node:
             child = self._child(node[name], name, kind, last=not rest)
-        elif node.get("deleted"):
-            return node
+        elif node.get("deleted") or name in expandable(kind):
+            return node  # nothing stands there now
         else:
             raise self.refusal(hint=kind in ("list", "search_result"))
         return {**node, name: self.within(child, rest, kind)}

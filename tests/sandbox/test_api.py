@@ -325,6 +325,14 @@ def test_only_what_the_package_calls_expandable_is_expanded(
     assert f"cannot be expanded ({path})." in refused.json()["error"]["message"]
 
 
+def test_a_field_that_has_nothing_yet_can_be_expanded(world: SandboxProcess) -> None:
+    path = {"expand[]": "data.failure_balance_transaction"}
+    refunds = world.get("/v1/refunds", limit=100, **path).json()["data"]
+    whole = [refund for refund in refunds if refund["status"] == "succeeded"]
+    assert whole
+    assert not any("failure_balance_transaction" in refund for refund in whole)
+
+
 def test_a_path_that_forgets_the_data_of_a_list_is_told_so(world: SandboxProcess) -> None:
     refused = world.get("/v1/invoices", **{"expand[]": "customer"})
     assert refused.json()["error"]["message"] == (
