@@ -20,7 +20,11 @@ def _minor(name: str) -> str:
     )
 
 
-def _invoices(where: str) -> str:
+# The index of payments by their intent leaves those without one out: every join says so, too.
+_LINKED = "billing_invoice_payments l JOIN billing_invoices i USING (stripe_invoice_id)"
+
+
+def _invoices(where: str, rows: str = "billing_invoices i") -> str:
     """Paid invoices with what the bridge makes of each. Minor units.
 
     Both shapes (STRIPE.md, Versions): since basil `amount_paid` includes what was paid out of
@@ -43,7 +47,7 @@ def _invoices(where: str) -> str:
                    -coalesce({_minor("pre_payment_credit_notes_amount")}, 0) AS credit_notes,
                    coalesce({_minor("amount_paid_off_stripe")}, old.elsewhere) AS off_stripe,
                    old.elsewhere AS billed_elsewhere
-            FROM billing_invoices i
+            FROM {rows}
             LEFT JOIN djstripe_invoice d ON d.id = i.stripe_invoice_id
             CROSS JOIN LATERAL (
                 SELECT CASE WHEN d.stripe_data->>'paid_out_of_band' = 'true'
@@ -97,7 +101,7 @@ _ELSEWHEN = f"""
     JOIN billing_invoice_payments l USING (stripe_invoice_id)
     JOIN billing_payments b ON b.payment_intent_id = l.payment_intent_id
     WHERE {_IN_WINDOW} AND i.status = 'paid' AND b.status = 'succeeded'
-      AND (b.created_at < %(first)s OR b.created_at >= %(last)s)
+      AND b.payment_intent_id <> '' AND (b.created_at < %(first)s OR b.created_at >= %(last)s)
     GROUP BY 1, 2
 """  # noqa: S608
 
@@ -156,13 +160,9 @@ _PLACED = f"""
         FROM (
             SELECT v.*, (SELECT count(*) FROM billing_invoice_payments o
                          JOIN billing_payments c USING (payment_intent_id)
-                         WHERE o.stripe_invoice_id = v.id AND c.status = 'succeeded') AS links
-            FROM ({
-    _invoices(
-        "i.stripe_invoice_id IN (SELECT stripe_invoice_id FROM billing_invoice_payments l"
-        " WHERE l.payment_intent_id = n.intent)"
-    )
-}) v
+                         WHERE o.stripe_invoice_id = v.id AND c.status = 'succeeded'
+                           AND c.payment_intent_id <> '') AS links
+            FROM ({_invoices("l.payment_intent_id = n.intent", _LINKED)}) v
         ) v
         ORDER BY v.paid_at LIMIT 1
     ) paid ON n.intent <> ''
@@ -214,6 +214,7 @@ _SHORT = f"""
         FROM billing_invoice_payments l
         JOIN billing_payments b USING (payment_intent_id)
         WHERE l.stripe_invoice_id = v.id AND b.status = 'succeeded'
+          AND b.payment_intent_id <> ''
     ) charged
     WHERE paid - off_stripe > charged.amount
     UNION ALL
