@@ -1,7 +1,7 @@
 """Two measures of a run's window: how soon it was here, and whether every payment has cleared."""
 
 from collections import defaultdict
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from django.db.models import (
@@ -29,6 +29,7 @@ from billing.models import (
     Purchase,
 )
 
+BEFORE_STRIPE = datetime(2000, 1, 1, tzinfo=UTC)  # when a window begins that has no beginning
 MOST_IDS = 20  # payments that clearing names
 MOST = 0.95  # of the events, or of the money, that the longer delay stands for
 
@@ -85,7 +86,7 @@ _WAITING = """
 """
 
 
-def timeliness(since: datetime, until: datetime) -> dict[str, Any]:
+def timeliness(since: datetime | None, until: datetime) -> dict[str, Any]:
     """How long after Stripe's own time its events were here, in seconds; ready for JSON.
 
     Of the events that Stripe made from `since` up to `until`, by count: median, 95th percentile,
@@ -93,7 +94,7 @@ def timeliness(since: datetime, until: datetime) -> dict[str, Any]:
     what was paid was here. A payment is here once all that told of it is: its charge, its paid
     invoice, its checkout session. Events that wait are counted apart, by the inbox's status.
     """
-    window: dict[str, Any] = {"since": since, "until": until}
+    window: dict[str, Any] = {"since": since or BEFORE_STRIPE, "until": until}
     share = window | {"most": MOST}
     with cursor() as bound:
         bound.execute(_BY_COUNT, share)
@@ -121,13 +122,15 @@ def timeliness(since: datetime, until: datetime) -> dict[str, Any]:
     }
 
 
-def clearing(since: datetime, until: datetime) -> dict[str, Any]:
+def clearing(since: datetime | None, until: datetime) -> dict[str, Any]:
     """Whether the payments from `since` up to `until` have ended in what explains them.
 
     Count, and money by currency in minor units, by explanation; up to 20 ids of payments that
     nothing explains.
     """
-    payments = explained_payments().filter(created_at__gte=since, created_at__lt=until)
+    payments = explained_payments().filter(
+        created_at__gte=since or BEFORE_STRIPE, created_at__lt=until
+    )
     sums = (
         payments.order_by()
         .values("explained_by", "currency")

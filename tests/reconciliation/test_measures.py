@@ -81,6 +81,7 @@ def test_a_replay_does_not_make_an_event_late() -> None:
     told(1, 4)
     InboxEvent.objects.update(processed_at=END + timedelta(days=9))
     assert timeliness(START, END)["worst"]["seconds"] == 4.0
+    assert timeliness(None, END) == timeliness(START, END)
 
 
 def test_a_window_without_events_has_no_delay() -> None:
@@ -162,4 +163,5 @@ def test_ids_are_named_up_to_a_number() -> None:
         paid(f"n{number}", created_at=START + timedelta(minutes=number))
     said = clearing(START, END)
     assert said["count"]["nothing"] == 25
+    assert clearing(None, END) == said
     assert said["unexplained"] == [f"ch_n{number}" for number in range(24, 4, -1)]
