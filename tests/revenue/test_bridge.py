@@ -11,6 +11,7 @@ from django.test.utils import CaptureQueriesContext
 
 from billing.gateway.client import gateway
 from billing.models import BillingInvoice, BillingPayment, Purchase, acting_as
+from billing.reconciliation.measures import clearing, timeliness
 from billing.revenue.bridge import bridge
 from tests.revenue.conftest import A_MINUTE, ZONE, Market
 from tests.year.books import Stripe
@@ -149,6 +150,10 @@ def test_every_item_is_what_stripes_own_objects_say(books: Market) -> None:
          "rates": [0.0067, 0.0067]}
     ]  # fmt: skip
     assert said["totals"]["settled"]["usd"]["remainder"] == 0
+    cleared = clearing(books.begins(-5), books.until)
+    assert (cleared["unexplained"], cleared["count"]["refund"]) == ([], 1)
+    arrived = timeliness(books.begins(-5), books.until)["money"]["usd"]
+    assert arrived["amount"] == cleared["money"]["usd"]["all"] + 5100  # paid elsewhere
     assert sum(row["net"] for row in said["categories"]) == said["totals"]["settled"]["usd"]["net"]
     assert {row["category"]: row["count"] for row in said["categories"]} == {
         "charge": 16, "refund": 4, "refund_failure": 1, "dispute": 2, "dispute_reversal": 1,
