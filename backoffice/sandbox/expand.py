@@ -123,7 +123,7 @@ class Expansion:
             child: Any = self.render(render(self.work, node))
         elif name in node:
             child = self._child(node[name], name, kind, last=not rest)
-        elif node.get("deleted") or name in expandable(kind):
+        elif node.get("deleted") or name in expandable(kind) - versions.EXPANDABLE.get(kind, set()):
             return node  # nothing stands there now
         else:
             raise self.refusal(hint=kind in ("list", "search_result"))
