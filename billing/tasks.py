@@ -8,7 +8,7 @@ from django.db import close_old_connections
 from procrastinate import RetryStrategy
 from procrastinate.contrib.django import app
 
-from billing.alerts import rules
+from billing.alerts import heartbeat, rules
 from billing.alerts.watch import watch as watch_rules
 from billing.ingress import worker
 from billing.ingress.queue import QUEUEING_LOCK, defer_once, wake_worker
@@ -136,6 +136,8 @@ def reconcile(kind: str, actor: str) -> None:
         except runs.AlreadyRunningError as busy:
             logger.warning("no %s reconciliation was started: %s", kind, busy)
             return
+        if kind == ReconciliationRun.Kind.DAILY:
+            heartbeat.beat()
         logger.info("reconciliation %s (%s) found %s differences", run.pk, kind, run.found)
 
 

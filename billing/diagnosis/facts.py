@@ -109,6 +109,7 @@ class Facts:
     payments: list[BillingPayment] = field(default_factory=list)
     invoice_of: dict[str, str] = field(default_factory=dict)  # payment intent -> invoice
     bought_with: set[str] = field(default_factory=set)  # payment intents of purchases
+    authorised: set[str] = field(default_factory=set)  # charges of which nothing was taken yet
     purchases: list[Purchase] = field(default_factory=list)
     perhaps_theirs: list[Purchase] = field(default_factory=list)
     reversals: list[PaymentReversal] = field(default_factory=list)

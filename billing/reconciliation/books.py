@@ -10,27 +10,25 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import connection
-from django.db.models import Exists, F, OuterRef, Q, QuerySet
+from django.db.models import Exists, OuterRef, Q, QuerySet
 
 from billing.diagnosis.facts import AT_ABOUT, SQL_SINCE
 from billing.gateway.client import PAGE_SIZE
 from billing.models import (
     BillingCustomer,
     BillingEvent,
-    BillingPayment,
     BillingSubscription,
     CreditEntry,
     FindingRecord,
     InboxEvent,
-    InvoicePayment,
     LeadClaim,
-    PaymentReversal,
     Purchase,
     ReconciliationRun,
     ReconciliationSuspect,
     StatusOverride,
 )
 from billing.projection.purchases import GRANTING_REASONS
+from billing.reconciliation import measures
 from billing.reconciliation.reading import name_owners
 from billing.reconciliation.subjects import suspects_of
 
@@ -228,19 +226,7 @@ def deleted_customers(since: datetime | None, until: datetime) -> Iterator[Suspe
 
 def unexplained_payments(since: datetime | None, until: datetime) -> Iterator[Suspect]:
     """Payments that no invoice, purchase, refund or dispute explains."""
-    intent = OuterRef("payment_intent_id")
-    explained = (
-        Exists(InvoicePayment.objects.filter(payment_intent_id=intent))
-        | Exists(Purchase.objects.filter(payment_intent_id=intent))
-        | Exists(PaymentReversal.objects.filter(payment_intent_id=intent, kind="dispute"))
-    )
-    kept = BillingPayment.objects.filter(
-        ~(Q(explained) & ~Q(payment_intent_id="")),
-        status="succeeded",
-        disputed=False,
-        amount_refunded__lt=F("amount"),
-    )
-    rows = _made(kept, "created_at", since, until)
+    rows = _made(measures.unexplained_payments(), "created_at", since, until)
     names = ("stripe_charge_id", "stripe_customer_id", "payment_intent_id")
     for charge, customer, paid_with in rows.values_list(*names):
         yield Suspect(

@@ -30,7 +30,7 @@ from billing.models import (
     ReconciliationRun,
     ReconciliationSuspect,
 )
-from billing.reconciliation import worklist
+from billing.reconciliation import measures, worklist
 from billing.reconciliation.lists import EVENTS
 from billing.reconciliation.reading import trimmed
 
@@ -150,6 +150,7 @@ def examine(
     about = _about(suspects, asked)
     facts = gather(one.person, about=about)
     facts.stripe = asked
+    facts.authorised = measures.authorised(row.stripe_charge_id for row in facts.payments)
     for kind, object_id in _changed_by_hand(facts):
         if object_id not in asked.of(kind) and object_id not in asked.gone:
             _ask(kind, object_id, asked, stripe)

@@ -11,13 +11,16 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from django.conf import settings
 from django.db import connection, transaction
 from django.db.models import F
 from django.utils import timezone
 
 from billing.gateway.client import Gateway, GatewayError, gateway
 from billing.models import ReconciliationRun
-from billing.reconciliation import books, examining, reading, worklist
+from billing.reconciliation import books, examining, measures, reading, worklist
+from billing.revenue.bridge import bridge
+from billing.revenue.usage import usage
 
 logger = logging.getLogger(__name__)
 
@@ -110,6 +113,7 @@ def _started(kind: str, actor: str, since: datetime | None) -> ReconciliationRun
         since=since or _since(kind, until),
         until=until,
         started_at=timezone.now(),
+        timezone=settings.REPORT_TIME_ZONE,
     )
 
 
@@ -166,8 +170,16 @@ def _measure(run: ReconciliationRun, stripe: Gateway) -> None:
     run.counts, hours = reading.totals(run)
     run.measures = {
         "completeness": completeness(run.counts),
+        "timeliness": measures.timeliness(run.since, run.until),
+        "clearing": measures.clearing(run.since, run.until),
         "events_by_hour": hours,
     }
+    if run.kind == Kind.WEEKLY:
+        week = run.until - SPAN[Kind.WEEKLY]
+        run.report = {
+            "usage": usage(week, run.until, run.timezone),
+            "revenue": bridge(week, run.until, run.timezone, stripe),
+        }
     run.differences, run.at_stake = worklist.differences(run)
 
 

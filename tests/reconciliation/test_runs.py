@@ -99,3 +99,13 @@ def test_what_happened_before_we_were_there_was_not_lost(shop: Shop) -> None:
     run = reconcile()
     assert run.differences == {}
     assert run.counts["event"]["stripe"] == run.counts["event"]["here"] > 3
+
+
+def test_a_weekly_run_reports_usage_and_revenue(settled: Shop) -> None:
+    run = reconcile("weekly")
+    assert run.differences == {}
+    [row] = run.report["revenue"]["collected"]
+    assert (row["currency"], row["charges"], row["remainder"]) == ("usd", 7400, 0)
+    assert run.report["usage"]["totals"]["credits"] == 0
+    assert run.measures["clearing"]["count"]["share"] == 1
+    assert run.measures["timeliness"]["events"] > 10

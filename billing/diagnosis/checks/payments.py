@@ -194,6 +194,7 @@ def unexplained(facts: Facts) -> Iterator[Finding]:
     for payment in facts.payments:
         intent = payment.payment_intent_id
         is_kept = payment.status == "succeeded" and payment.amount_refunded < payment.amount
+        is_kept = is_kept and payment.stripe_charge_id not in facts.authorised
         is_explained = intent in facts.invoice_of or intent in facts.bought_with or intent in taken
         if not is_kept or payment.disputed or is_explained or _is_for(facts, payment):
             continue

@@ -4,6 +4,7 @@ from typing import Any
 
 from django.core.management.base import CommandParser
 
+from billing.alerts import heartbeat
 from billing.diagnosis.kinds import Kind
 from billing.formatting import format_money, format_time, iso_time
 from billing.management.command import USAGE, Answer, OperatorCommand, system_user
@@ -58,6 +59,8 @@ class Command(OperatorCommand):
                 fixed = fixing.fix(run, actor, tell) if options["fix"] else fixing.Fixed()
         except runs.AlreadyRunningError as error:
             raise InvalidInputError(str(error)) from error
+        if run.kind == ReconciliationRun.Kind.DAILY:
+            heartbeat.beat()
         return answered(run, fixed)
 
 
