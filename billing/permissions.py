@@ -34,6 +34,7 @@ TAKE_FINDING = "billing.take_finding"
 SNOOZE_FINDING = "billing.snooze_finding"
 ACCEPT_FINDING = "billing.accept_finding"
 REOPEN_FINDING = "billing.reopen_finding"
+FIX_FINDING = "billing.fix_finding"
 SIGN_OFF = "billing.sign_off_run"
 RECONCILE = "billing.reconcile"
 
@@ -66,15 +67,15 @@ DECLARED = {
     SNOOZE_FINDING: "Can put a finding off",
     ACCEPT_FINDING: "Can accept a finding as it is",
     REOPEN_FINDING: "Can open a finding again",
+    FIX_FINDING: "Can run what a finding recommends",
     RECONCILE: "Can start a reconciliation",
     SIGN_OFF: "Can sign a reconciliation off",
     APPROVE: "Can approve what others ask for",
 }
 
+OPERATIONS = (SYNC, GRANT, CORRECT, REACTIVATE, REPLAY, *(p for p in DECLARED if p != APPROVE))
 FINDINGS = (TAKE_FINDING, SNOOZE_FINDING, ACCEPT_FINDING, REOPEN_FINDING, RECONCILE)
 FINANCE_ONLY = (SIGN_OFF,)
-_OTHERS = (APPROVE, *FINDINGS, *FINANCE_ONLY)
-OPERATIONS = (SYNC, GRANT, CORRECT, REACTIVATE, REPLAY, *(p for p in DECLARED if p not in _OTHERS))
 ENGINEERS_ONLY = (OVERRIDE, END_OVERRIDE, MERGE, TIE_OUT)
 
 VIEW = tuple(
@@ -112,12 +113,13 @@ SETTINGS = (
     "billing.change_reasoncode",
 )
 
-SUPPORTS = tuple(permission for permission in OPERATIONS if permission not in ENGINEERS_ONLY)
+ENGINEERS = tuple(permission for permission in OPERATIONS if permission not in FINANCE_ONLY)
+SUPPORTS = tuple(permission for permission in ENGINEERS if permission not in ENGINEERS_ONLY)
 
 ROLES: dict[str, tuple[str, ...]] = {
     "support": (*VIEW, *SUPPORTS),
-    "finance": (*VIEW, EXPORT, APPROVE),
-    "engineer": (*VIEW, *OPERATIONS, EXPORT, APPROVE, *SETTINGS),
+    "finance": (*VIEW, *FINDINGS, *FINANCE_ONLY, EXPORT, APPROVE),
+    "engineer": (*VIEW, *ENGINEERS, EXPORT, APPROVE, *SETTINGS),
 }
 
 

@@ -65,6 +65,7 @@ class OperationForm(forms.Form):
 
     operation: ClassVar[type[Operation]]
     intro: ClassVar[str]
+    usual: ClassVar[Mapping[str, str]] = {}  # reasons that are filled in, to be changed
 
     target = TargetsField()
     reason = forms.CharField(
@@ -111,6 +112,9 @@ class OperationForm(forms.Form):
         """The form with answers in it, and a key where they have none yet."""
         data = answers.copy()
         data.setdefault("key", new_key())
+        if not need_reason:
+            for name, value in cls.usual.items():
+                data.setdefault(name, value)
         form = cls(data)
         for name in WHY:
             form.fields[name].required = need_reason and name != "ticket"
@@ -125,7 +129,7 @@ class OperationForm(forms.Form):
         targets = answers.getlist("target")
         if targets:
             initial["target"] = targets if len(targets) > 1 else targets[0]
-        return cls(initial={"key": new_key(), **initial})
+        return cls(initial={"key": new_key(), **cls.usual, **initial})
 
     def freeze(self) -> None:
         """Keeps all answers but the reasons as they are: what was previewed is applied."""

@@ -31,6 +31,15 @@ from billing.admin.credit_forms import (
     TakeBackForm,
     TieOutForm,
 )
+from billing.admin.finding_forms import (
+    AcceptFindingForm,
+    FixFindingForm,
+    ReopenFindingForm,
+    SignOffForm,
+    SnoozeFindingForm,
+    StartReconciliationForm,
+    TakeFindingForm,
+)
 from billing.admin.forms import (
     WHY,
     CorrectForm,
@@ -129,12 +138,23 @@ REFUND_CLAIM = OperationPage("refund-claim", "undo", RefundClaimForm, "Give cred
 TAKE_BACK = OperationPage("take-back-credits", "remove_circle", TakeBackForm, "Take back credits")
 TIE_OUT = OperationPage("tie-out-balance", "join_inner", TieOutForm, "Tie out balance")
 MERGE = OperationPage("merge-customers", "merge", MergeForm, "Merge another customer")
+TAKE_FINDING = OperationPage("take-finding", "back_hand", TakeFindingForm, "Take")
+SNOOZE_FINDING = OperationPage("snooze-finding", "snooze", SnoozeFindingForm, "Put off")
+ACCEPT_FINDING = OperationPage("accept-finding", "handshake", AcceptFindingForm, "Accept as it is")
+REOPEN_FINDING = OperationPage("reopen-finding", "restart_alt", ReopenFindingForm, "Open again")
+FIX_FINDING = OperationPage("fix-finding", "build", FixFindingForm, "Fix")
+START_RECONCILIATION = OperationPage(
+    "start-reconciliation", "rule", StartReconciliationForm, "Start reconciliation"
+)
+SIGN_OFF = OperationPage("sign-off-run", "verified", SignOffForm, "Sign off")
 
 ALL = (
     SYNC, SYNC_EVERYTHING, GRANT, CORRECT, REACTIVATE, REPLAY, REPLAY_MISSED, RECORD, OVERRIDE,
     END_OVERRIDE, ADD_NOTE, WITHDRAW_NOTE, CANCEL, RESEND, PAY, MARK_PAID, VOID, PORTAL, CHECKOUT,
     BILLING_PAGE,
     GRANT_PURCHASE, ATTRIBUTE, REFUND_CLAIM, TAKE_BACK, TIE_OUT, MERGE,
+    TAKE_FINDING, SNOOZE_FINDING, ACCEPT_FINDING, REOPEN_FINDING, FIX_FINDING,
+    START_RECONCILIATION, SIGN_OFF,
 )  # fmt: skip
 PAGES = {page.name: page for page in ALL}
 

@@ -6,6 +6,13 @@ from billing.operations.billing_page import CreateBillingLink
 from billing.operations.cancellation import CancelAtPeriodEnd
 from billing.operations.claims import RefundClaim
 from billing.operations.credits import CorrectBalance, GrantCredits, TakeBackCredits
+from billing.operations.findings import (
+    AcceptFinding,
+    ReopenFinding,
+    SnoozeFinding,
+    TakeFinding,
+)
+from billing.operations.fixing import FixFinding
 from billing.operations.invoices import (
     MarkInvoicePaid,
     PayInvoice,
@@ -19,6 +26,7 @@ from billing.operations.people import MergeCustomers
 from billing.operations.purchases import AttributePayment, GrantPurchase
 from billing.operations.recording import RecordSubscription
 from billing.operations.replay import ReplayEvents
+from billing.operations.runs import SignOffRun, StartReconciliation
 from billing.operations.subscriptions import ReactivateSubscription
 from billing.operations.sync import SyncFromStripe
 from billing.operations.tying import TieOutBalance
@@ -48,6 +56,13 @@ ALL: tuple[type[Operation], ...] = (
     CreatePortalLink,
     CreateCheckoutLink,
     CreateBillingLink,
+    TakeFinding,
+    SnoozeFinding,
+    AcceptFinding,
+    ReopenFinding,
+    FixFinding,
+    StartReconciliation,
+    SignOffRun,
 )
 BY_NAME = {operation.name: operation for operation in ALL}
 

@@ -67,7 +67,19 @@ ANSWERS = {
     "take-back-credits": {"target": USER, "amount": "-50", "grant": "op_1"},
     "tie-out-balance": {"target": USER},
     "merge-customers": {"target": CUSTOMER, "gone": "cus_other"},
+    "take-finding": {"target": "1"},
+    "snooze-finding": {"target": "1", "until": "2026-03-01"},
+    "accept-finding": {"target": "1"},
+    "reopen-finding": {"target": "1"},
+    "fix-finding": {"target": "1"},
+    "start-reconciliation": {"target": "daily"},
+    "sign-off-run": {"target": "1"},
 }
+# What finance does besides looking.
+FOR_FINANCE = {
+    "take-finding", "snooze-finding", "accept-finding", "reopen-finding", "start-reconciliation",
+    "sign-off-run",
+}  # fmt: skip
 each_page = pytest.mark.parametrize("name", sorted(PAGES))
 
 
@@ -118,8 +130,15 @@ def test_every_operation_has_a_page_and_answers_here() -> None:
     assert {one.permission for one in registry.ALL} == set(OPERATIONS)
 
 
-@each_page
-@pytest.mark.parametrize("role", ["finance", "nobody"])
+@pytest.mark.parametrize(
+    ("name", "role"),
+    [
+        *((name, "nobody") for name in sorted(PAGES)),
+        *((name, "finance") for name in sorted(set(PAGES) - FOR_FINANCE)),
+        *((name, "engineer") for name in ("sign-off-run",)),
+        *((name, "support") for name in ("sign-off-run", "override-status")),
+    ],
+)
 def test_who_may_not_is_refused_whatever_is_sent(log_in: LogIn, name: str, role: str) -> None:
     client = log_in(role)
     data = {**ANSWERS[name], "key": new_key(), "reason": "x", "reason_code": "other"}
@@ -144,7 +163,7 @@ def test_strangers_are_sent_to_the_log_in(client: Client, name: str) -> None:
 
 @each_page
 def test_a_form_from_elsewhere_is_refused(log_in: LogIn, name: str) -> None:
-    response = apply(log_in("engineer", enforce_csrf_checks=True), name, **ANSWERS[name])
+    response = apply(log_in("superuser", enforce_csrf_checks=True), name, **ANSWERS[name])
     assert response.status_code == 403
     assert "nothing was changed" in response.content.decode()
     assert nothing_happened()
@@ -152,10 +171,10 @@ def test_a_form_from_elsewhere_is_refused(log_in: LogIn, name: str) -> None:
 
 @each_page
 def test_an_address_alone_changes_nothing(log_in: LogIn, name: str) -> None:
-    engineer = log_in("engineer")
+    client = log_in("superuser")
     answers = {**ANSWERS[name], "key": new_key(), "reason": "x", "reason_code": "other"}
     for button in ("", "_preview", "_apply", "_change"):
-        assert engineer.get(address(name), {**answers, button: "1"}).status_code == 200
+        assert client.get(address(name), {**answers, button: "1"}).status_code == 200
     assert nothing_happened()
 
 

@@ -15,6 +15,13 @@ from billing.operations.billing_page import CreateBillingLink
 from billing.operations.cancellation import CancelAtPeriodEnd
 from billing.operations.claims import RefundClaim
 from billing.operations.credits import CorrectBalance, GrantCredits, TakeBackCredits
+from billing.operations.findings import (
+    AcceptFinding,
+    ReopenFinding,
+    SnoozeFinding,
+    TakeFinding,
+)
+from billing.operations.fixing import FixFinding
 from billing.operations.invoices import MarkInvoicePaid, PayInvoice, ResendInvoice, VoidInvoice
 from billing.operations.links import CreateCheckoutLink, CreatePortalLink
 from billing.operations.notes import AddNote, WithdrawNote
@@ -23,6 +30,7 @@ from billing.operations.people import MergeCustomers
 from billing.operations.purchases import AttributePayment, GrantPurchase
 from billing.operations.recording import RecordSubscription
 from billing.operations.replay import ReplayEvents
+from billing.operations.runs import SignOffRun, StartReconciliation
 from billing.operations.subscriptions import ReactivateSubscription
 from billing.operations.sync import SyncFromStripe
 from billing.operations.tying import TieOutBalance
@@ -90,6 +98,17 @@ MAKERS: dict[type[Operation], Make] = {
     MergeCustomers: lambda actor, reason: MergeCustomers(
         kept="cus_1", gone="cus_2", actor=actor, reason=reason
     ),
+    TakeFinding: lambda actor, reason: TakeFinding(finding_id=1, actor=actor, reason=reason),
+    SnoozeFinding: lambda actor, reason: SnoozeFinding(
+        finding_id=1, until="2026-03-01", actor=actor, reason=reason
+    ),
+    AcceptFinding: lambda actor, reason: AcceptFinding(finding_id=1, actor=actor, reason=reason),
+    ReopenFinding: lambda actor, reason: ReopenFinding(finding_id=1, actor=actor, reason=reason),
+    FixFinding: lambda actor, reason: FixFinding(finding_id=1, actor=actor, reason=reason),
+    StartReconciliation: lambda actor, reason: StartReconciliation(
+        kind="daily", actor=actor, reason=reason
+    ),
+    SignOffRun: lambda actor, reason: SignOffRun(run_id=1, actor=actor, reason=reason),
 }
 FOR_ENGINEERS = {
     "billing.override_status",
@@ -97,10 +116,18 @@ FOR_ENGINEERS = {
     "billing.merge_customers",
     "billing.tie_out_balance",
 }
+FOR_FINANCE = {"billing.sign_off_run"}
+ON_FINDINGS = {
+    "billing.take_finding",
+    "billing.snooze_finding",
+    "billing.accept_finding",
+    "billing.reopen_finding",
+    "billing.reconcile",
+}
 MAY = {
-    "support": set(OPERATIONS) - FOR_ENGINEERS,
-    "finance": set(),
-    "engineer": set(OPERATIONS),
+    "support": set(OPERATIONS) - FOR_ENGINEERS - FOR_FINANCE,
+    "finance": ON_FINDINGS | FOR_FINANCE,
+    "engineer": set(OPERATIONS) - FOR_FINANCE,
 }
 
 
