@@ -67,6 +67,13 @@ SIDEBAR: dict[str, Any] = {
             ],
         },
         {
+            "title": "Reconciliation",
+            "items": [
+                entry("Findings", "rule", "findingrecord"),
+                entry("Runs", "event_repeat", "reconciliationrun"),
+            ],
+        },
+        {
             "title": "Changes by hand",
             "items": [
                 {

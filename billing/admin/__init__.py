@@ -17,8 +17,10 @@ from billing.admin import (
     purchases,
     reasons,
     records,
+    runs,
     subscriptions,
     users,
+    worklist,
 )
 
 # Their stock pages fit neither Unfold nor an operator (COMPONENTS: Unfold): dj-stripe's
@@ -44,6 +46,8 @@ __all__ = [
     "purchases",
     "reasons",
     "records",
+    "runs",
     "subscriptions",
     "users",
+    "worklist",
 ]

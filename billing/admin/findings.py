@@ -9,7 +9,7 @@ from billing.admin.cells import open_url
 from billing.admin.forms import User
 from billing.admin.operations import ALL, OperationPage
 from billing.diagnosis.findings import Evidence, Finding, Fix, Severity
-from billing.diagnosis.kinds import Kind
+from billing.diagnosis.kinds import label_of
 from billing.formatting import format_money
 
 TONES = {
@@ -54,7 +54,7 @@ def shown(finding: Finding, user: User, back: str) -> ShownFinding:
     permitted = page is not None and page.is_permitted(user)
     return ShownFinding(
         finding,
-        str(Kind(finding.kind).label),
+        label_of(finding.kind),
         TONES[finding.severity],
         AT_STAKE[finding.severity],
         [(item, open_url(id=item.id) if item.id else "") for item in finding.evidence],

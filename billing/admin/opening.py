@@ -19,14 +19,20 @@ from billing.models import (
     BillingPayment,
     BillingSubscription,
     CreditPrice,
+    FindingRecord,
     InboxEvent,
     LeadClaim,
     LeadCredits,
     OperationRecord,
     PaymentReversal,
     Purchase,
+    ReconciliationRun,
 )
 
+NUMBERED: dict[str, QuerySet[Any]] = {
+    "finding": FindingRecord.objects.all(),
+    "run": ReconciliationRun.objects.all(),
+}
 SYNCABLE = {"cus": "customer", "sub": "subscription", "in": "invoice"}
 
 
@@ -74,6 +80,8 @@ def _candidates(given: str) -> list[QuerySet[Any]]:
         return [OperationRecord.objects.filter(key=rest.partition(":")[0])]
     if kind == "claim":
         return [LeadClaim.objects.filter(pk=int(rest))] if fits_a_claim(rest) else []
+    if kind in NUMBERED:
+        return [NUMBERED[kind].filter(pk=int(rest))] if fits_a_claim(rest) else []
     if rest:  # a ledger entry's source, such as checkout:cs_1 or invoice:in_1:il_1
         return _candidates(rest.partition(":")[0])
     events = [

@@ -4,9 +4,10 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
+from typing import Any, Self
 
 from billing.diagnosis.facts import Facts
+from billing.models import FindingRecord
 
 
 class Severity(StrEnum):
@@ -47,6 +48,17 @@ class Evidence:
             "time": self.time.isoformat() if self.time else None,
         }
 
+    @classmethod
+    def read(cls, kept: Mapping[str, Any]) -> Self:
+        """The fact that `as_dict` said."""
+        time = kept.get("time")
+        return cls(
+            str(kept.get("label", "")),
+            str(kept.get("value", "")),
+            str(kept.get("id") or ""),
+            datetime.fromisoformat(time) if time else None,
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Fix:
@@ -57,6 +69,11 @@ class Fix:
 
     def as_dict(self) -> dict[str, Any]:
         return {"operation": self.operation, "params": dict(self.params)}
+
+    @classmethod
+    def read(cls, kept: Mapping[str, Any]) -> Self:
+        """The fix that `as_dict` said."""
+        return cls(str(kept["operation"]), dict(kept.get("params") or {}))
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +113,21 @@ class Finding:
                 "credits": self.credits,
             },
         }
+
+    @classmethod
+    def of_record(cls, record: FindingRecord) -> Self:
+        """The finding that a record keeps, as the check last said it."""
+        return cls(
+            record.kind,
+            Severity(record.severity),
+            record.subject,
+            record.verdict,
+            tuple(Evidence.read(kept) for kept in record.evidence),
+            Fix.read(record.fix) if record.fix else None,
+            amount=record.amount,
+            currency=record.currency,
+            credits=record.credits,
+        )
 
 
 Check = Callable[[Facts], Iterator[Finding]]

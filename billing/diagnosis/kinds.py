@@ -72,3 +72,8 @@ STATES = frozenset(
 )
 RECONCILED = frozenset(Kind) - STATES
 """What reconciliation keeps as findings: what should be nowhere."""
+
+
+def label_of(kind: str) -> str:
+    """What a kind is called; its own name for one that is no more."""
+    return str(Kind(kind).label) if kind in Kind.values else kind.replace("_", " ")

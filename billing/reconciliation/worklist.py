@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from django.db.models import Q, QuerySet, Sum
+from django.db.models.functions import Now
 from django.utils import timezone
 
 from billing.diagnosis.facts import Person
@@ -12,11 +13,12 @@ from billing.models import FindingRecord, OperationRecord, ReconciliationRun
 
 State = FindingRecord.State
 
+OPEN = Q(state=State.OPEN) | Q(state=State.SNOOZED, snoozed_until__lte=Now())
+"""What waits for somebody: open ones, and those put off until a time that has passed."""
+
 
 def open_findings() -> QuerySet[FindingRecord]:
-    """What waits for somebody: open ones, and those put off until a time that has passed."""
-    is_due = Q(state=State.SNOOZED, snoozed_until__lte=timezone.now())
-    return FindingRecord.objects.filter(Q(state=State.OPEN) | is_due)
+    return FindingRecord.objects.filter(OPEN)
 
 
 def keep(found: Sequence[Finding], person: Person, run: ReconciliationRun | None) -> None:

@@ -23,6 +23,7 @@ from billing.models import (
     BulkJob,
     CreditEntry,
     CreditPrice,
+    FindingRecord,
     InboxEvent,
     LeadClaim,
     LeadCredits,
@@ -31,6 +32,7 @@ from billing.models import (
     PaymentReversal,
     Purchase,
     ReasonCode,
+    ReconciliationRun,
     StatusOverride,
     WebhookRejection,
     acting_as,
@@ -59,6 +61,8 @@ MODELS = (
     StatusOverride,
     Note,
     Alert,
+    FindingRecord,
+    ReconciliationRun,
 )
 # Settings of ours, and what is acted upon on its own page.
 EDITED = (CreditPrice, ReasonCode, BulkJob)
@@ -281,6 +285,59 @@ def bulk_job(key: str = "job_1", target: str = USER, **more: Any) -> BulkJob:
     return job
 
 
+def finding(subject: str = "cs_1", **more: Any) -> FindingRecord:
+    """A pack that was paid and never granted, found by no run yet."""
+    fields = {
+        "kind": "pack_not_granted",
+        "severity": "access",
+        "rank": 0,
+        "verdict": f"They paid 45.00 USD for 50 credits ({subject}), and got none.",
+        "evidence": [{"label": "Purchase", "value": "paid", "id": subject, "time": None}],
+        "fix": {"operation": "grant_purchase", "params": {"purchase_id": subject}},
+        "amount": 4500,
+        "currency": "usd",
+        "credits": 50,
+        "user_id": USER,
+        "stripe_customer_id": CUSTOMER,
+        **more,
+    }
+    return FindingRecord.objects.create(subject=subject, **fields)
+
+
+def run(**more: Any) -> ReconciliationRun:
+    """A daily run that is done, and found one thing."""
+    now = timezone.now()
+    fields = {
+        "kind": "daily",
+        "status": "done",
+        "since": now - timedelta(days=2),
+        "until": now,
+        "actor": "worker",
+        "finished_at": now,
+        "seconds": 75.2,
+        "api_calls": 12,
+        "counts": {
+            "invoice": {
+                "stripe": 3, "here": 2, "missing": 1, "only_here": 0, "differs": 0,
+                "amounts": {"usd": {"stripe": 8700, "here": 5800}},
+            },
+            "event": {"stripe": 9, "here": 8, "missing": 1, "only_here": 0, "differs": 0},
+        },
+        "differences": {"pack_not_granted": 1},
+        "at_stake": {"usd": 4500, "credits": 50},
+        "measures": {
+            "completeness": {
+                "count": {"stripe": 12, "here": 11, "share": 11 / 12},
+                "money": {"usd": {"stripe": 8700, "here": 5800}},
+            },
+            "timeliness": {"median": 1.5, "worst": 7200},
+            "events_by_hour": [["2026-03-01T10:00:00+00:00", 9, 8]],
+        },
+        **more,
+    }  # fmt: skip
+    return ReconciliationRun.objects.create(**fields)
+
+
 def all_of(model: type[Model]) -> QuerySet[Any]:
     """The rows that a model's pages are about."""
     everything = model._default_manager.all()
@@ -309,6 +366,8 @@ def fill(number: int, *, start: int = 0) -> None:
         override(f"sub_{i}")
         note(f"Note {i}")
         alert(f"Alert {i}", key=f"{i}")
+        finding(f"cs_{i}")
+        run()
         ReasonCode.objects.create(code=f"code_{i}", label=f"Reason {i}")
         grant(USER, 1, f"checkout:cs_{i}")
         grant(f"u_{i}", 1, f"invoice:in_{i}")

@@ -30,6 +30,11 @@ from tests.admin.rows import CUSTOMER, EDITED, HOSTILE, MODELS, USER
 
 pytestmark = pytest.mark.django_db
 
+HOSTILE_RUN = {
+    "status": "running",
+    "counts": {HOSTILE: {"stripe": 1}},
+    "report": {HOSTILE: {"rows": [{HOSTILE: HOSTILE}], "timezone": HOSTILE}},
+}
 each_model = pytest.mark.parametrize("model", MODELS, ids=lambda model: model.__name__)
 View = type[Model]
 
@@ -238,6 +243,8 @@ def test_what_stripe_and_customers_write_is_text(support: Client) -> None:
     rows.override(HOSTILE, status=HOSTILE, actor=HOSTILE, reason=HOSTILE)
     rows.note(HOSTILE, actor=HOSTILE, withdrawn_by=HOSTILE)
     rows.alert(HOSTILE, detail=HOSTILE, page=f"javascript:{HOSTILE}", delivery_error=HOSTILE)
+    rows.finding(HOSTILE, kind=HOSTILE, verdict=HOSTILE, owner=HOSTILE, state_reason=HOSTILE)
+    rows.run(actor=HOSTILE, error=HOSTILE, stage=HOSTILE, differences={HOSTILE: 1}, **HOSTILE_RUN)
     rows.grant(source=HOSTILE)
     for model in MODELS:
         pages = [list_of(support, model)]

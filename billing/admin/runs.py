@@ -1,0 +1,375 @@
+"""Reconciliation runs: what was compared, what differed, how sure it is, and who signed it off."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.contrib import admin
+from django.contrib.admin import display
+from django.db.models import Q, QuerySet
+from django.http import HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
+from django.utils import timezone
+from django.utils.text import capfirst
+
+from billing.admin import cells
+from billing.admin.base import ReadOnlyAdmin
+from billing.admin.cells import changelist_url, page_url
+from billing.admin.filters import choice_filter, choices_filter, since_filter
+from billing.admin.forms import User
+from billing.admin.offers import Offer, ShownOffer
+from billing.admin.operations import SIGN_OFF, START_RECONCILIATION
+from billing.admin.related import Related
+from billing.diagnosis.kinds import label_of
+from billing.formatting import format_money, format_time
+from billing.models import (
+    BillingEvent,
+    BillingInvoice,
+    BillingPayment,
+    BillingSubscription,
+    FindingRecord,
+    OperationRecord,
+    PaymentReversal,
+    Purchase,
+    ReconciliationRun,
+)
+from billing.operations import runs
+from billing.operations.runs import PREFIX
+
+Kind = ReconciliationRun.Kind
+Status = ReconciliationRun.Status
+
+LISTS = {
+    "subscription": BillingSubscription,
+    "invoice": BillingInvoice,
+    "charge": BillingPayment,
+    "checkout.session": Purchase,
+    "refund": PaymentReversal,
+    "dispute": PaymentReversal,
+    "event": BillingEvent,
+}
+COUNTED = ("stripe", "here", "missing", "only_here", "differs")
+MEASURES = {
+    "completeness": "What is at Stripe is here",
+    "timeliness": "How long after Stripe's own time it was here",
+    "clearing": "Payments that ended in what explains them",
+}
+TONES = {Status.RUNNING: "info", Status.DONE: "success", Status.FAILED: "danger"}
+
+
+@dataclass(slots=True)
+class Figures:
+    """A table of figures: each row with the address of its first cell, or ''."""
+
+    title: str
+    headers: list[str]
+    rows: list[tuple[str, list[str]]] = field(default_factory=list)
+    note: str = ""
+
+
+def money_words(amounts: Mapping[str, Any]) -> str:
+    """Amounts by currency, and `credits`, in words; each by itself."""
+    said = [format_money(int(v), code) for code, v in sorted(amounts.items()) if code != "credits"]
+    credits_ = amounts.get("credits")
+    return ", ".join([*said, *([f"{credits_:,} credits"] if credits_ else [])]) or cells.EMPTY
+
+
+def duration_words(seconds: float) -> str:
+    """`1:02:03`, or to the tenth of a second under a minute."""
+    return f"{seconds:.1f} s" if seconds < 60 else str(timedelta(seconds=round(seconds)))
+
+
+def window_words(row: ReconciliationRun) -> str:
+    since = format_time(row.since) if row.since else "the beginning"
+    return f"from {since} to {format_time(row.until)}"
+
+
+def share_words(share: Any) -> str:
+    """A share in per cent; the whole is said to be so only where it is."""
+    if not isinstance(share, int | float):
+        return cells.EMPTY
+    return "100 %" if share == 1 else f"{min(share * 100, 99.99):.2f} %"
+
+
+def counts_table(row: ReconciliationRun) -> Figures:
+    """Both sides of each kind of object, and what differs between them."""
+    table = Figures(
+        "Both sides",
+        [
+            "Kind", "At Stripe", "Here", "Missing here", "Only here", "Different",
+            "Money at Stripe", "Money here",
+        ],
+    )  # fmt: skip
+    for kind, counts in row.counts.items():
+        model = LISTS.get(kind)
+        amounts = counts.get("amounts") or {}
+        table.rows.append(
+            (
+                changelist_url(model) if model else "",
+                [
+                    capfirst(kind.replace(".", " ").replace("_", " ")),
+                    *(f"{counts.get(name, 0):,}" for name in COUNTED),
+                    money_words(one_side(amounts, "stripe")),
+                    money_words(one_side(amounts, "here")),
+                ],
+            )
+        )
+    return table
+
+
+def one_side(amounts: Mapping[str, Mapping[str, Any]], side: str) -> dict[str, Any]:
+    return {code: both.get(side, 0) for code, both in amounts.items()}
+
+
+def differences_table(row: ReconciliationRun) -> Figures:
+    """How many findings of each kind, which lead to them."""
+    table = Figures("Differences", ["Kind", "Findings"])
+    by_count = sorted(row.differences.items(), key=lambda item: (-item[1], item[0]))
+    for kind, count in by_count:
+        url = changelist_url(FindingRecord, kind=kind, run=str(row.pk), state="all")
+        table.rows.append((url, [label_of(kind), f"{count:,}"]))
+    if not table.rows and row.status == Status.DONE:
+        table.note = "None: our books equal Stripe's."
+    return table
+
+
+def measures_table(row: ReconciliationRun) -> Figures:
+    """The three measures, in count and in money."""
+    table = Figures("Measures", ["Measure", "In count", "In money"])
+    for name, about in MEASURES.items():
+        if measure := row.measures.get(name):
+            table.rows.append(
+                ("", [f"{capfirst(name)}: {about}", count_words(measure), in_money(measure)])
+            )
+    return table
+
+
+def count_words(measure: Mapping[str, Any]) -> str:
+    """A measure's share of what was counted, or its times."""
+    counted = measure.get("count") or {}
+    said = [share_words(counted["share"])] if "share" in counted else []
+    said += [f"{name} {value:,}" for name, value in counted.items() if name != "share"]
+    said += [
+        f"{name} {duration_words(measure[name])}"
+        for name in ("median", "worst")
+        if isinstance(measure.get(name), int | float)
+    ]
+    return ", ".join(said) or cells.EMPTY
+
+
+def in_money(measure: Mapping[str, Any]) -> str:
+    """A measure's amounts: each currency by itself, all that it says of it."""
+    said = []
+    for code, amounts in sorted((measure.get("money") or {}).items()):
+        parts = [
+            share_words(value) if name == "share" else f"{format_money(int(value), code)} {name}"
+            for name, value in amounts.items()
+            if isinstance(value, int | float)
+        ]
+        said.append(" / ".join(parts))
+    return ", ".join(said) or cells.EMPTY
+
+
+def hours_table(row: ReconciliationRun) -> Figures:
+    """Events by the hour on both sides; hours in which they differ say so."""
+    table = Figures("Events by hour", ["Hour (UTC)", "At Stripe", "Here", ""])
+    for hour, there, here in row.measures.get("events_by_hour") or []:
+        start = datetime.fromisoformat(str(hour))
+        differs = "differs" if there != here else ""
+        table.rows.append(("", [f"{start:%Y-%m-%d %H:%M}", f"{there:,}", f"{here:,}", differs]))
+    return table
+
+
+def report_tables(row: ReconciliationRun) -> Iterator[Figures]:
+    """The weekly run's sections as tables: one column for each thing that their rows say."""
+    for name, section in row.report.items():
+        rows = section.get("rows") if isinstance(section, dict) else None
+        if not isinstance(rows, list):
+            continue
+        headers = list(dict.fromkeys(key for each in rows for key in each))
+        table = Figures(capfirst(name.replace("_", " ")), [in_title(key) for key in headers])
+        if zone := section.get("timezone"):
+            table.note = f"Days are those of {zone}."
+        for each in rows:
+            values = [report_cell(each, key) for key in headers]
+            table.rows.append((first_url(each, headers), values))
+        yield table
+
+
+def in_title(key: str) -> str:
+    return capfirst(key.replace("_", " "))
+
+
+def first_url(row: Mapping[str, Any], headers: list[str]) -> str:
+    """The page of the user whom a row is about, where it begins with one."""
+    is_users = headers[:1] == ["user_id"] and row.get("user_id")
+    return cells.open_url(user=str(row["user_id"])) if is_users else ""
+
+
+def report_cell(row: Mapping[str, Any], key: str) -> str:
+    """A figure in words: whole numbers of a row that has a currency are its minor units."""
+    value = row.get(key)
+    if value is None:
+        return cells.EMPTY
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return str(value)
+    if row.get("currency") and isinstance(value, int):
+        return format_money(value, str(row["currency"]))
+    return f"{value:,}"
+
+
+@admin.register(ReconciliationRun)
+class RunAdmin(ReadOnlyAdmin):
+    list_display = (
+        "what", "state", "window", "found_words", "stake", "took", "calls", "actor_words",
+        "signed", "created",
+    )  # fmt: skip
+    related_columns = ("what", "state", "found_words", "stake", "actor_words", "created")
+    list_filter = (
+        choices_filter("kind", Kind.choices),
+        choices_filter("status", Status.choices),
+        choice_filter(
+            "signed",
+            "sign-off",
+            [
+                ("no", "Not signed off", Q(signed_off_by="", status=Status.DONE)),
+                ("yes", "Signed off", ~Q(signed_off_by="")),
+            ],
+        ),
+        since_filter("started_at", "time"),
+    )
+    empty_text = "No reconciliation has run. The worker starts one every day."
+    change_form_template = "admin/billing/run.html"
+    list_before_template = "admin/billing/run_starts.html"  # type: ignore[assignment]  # a path
+    fieldsets = (
+        (
+            None,
+            {
+                "fields": (
+                    ("what", "state"),
+                    "window",
+                    ("found_words", "stake"),
+                    ("took", "calls"),
+                    ("actor_words", "in_flight_words"),
+                    ("created", "finished"),
+                    "signed_words",
+                )
+            },
+        ),
+    )
+    offers = (
+        Offer(
+            SIGN_OFF,
+            target=lambda row: str(row.pk),
+            refusal=runs.objection,
+            single=True,
+        ),
+    )
+    related = (
+        Related(
+            "Operations",
+            OperationRecord,
+            "Nobody has signed it off.",
+            rows=lambda row: OperationRecord.objects.filter(subject=f"{PREFIX}{row.pk}"),
+            query=lambda row: f"{PREFIX}{row.pk}",
+        ),
+    )
+
+    what = cells.column(lambda row: str(row.get_kind_display()), "Run")
+    window = cells.column(window_words, "Window")
+    stake = cells.column(lambda row: money_words(row.at_stake), "At stake")
+    took = cells.column(lambda row: cells.no_wrap(duration_words(row.seconds)), "Took")
+    calls = cells.column(lambda row: f"{row.api_calls:,}", "API calls")
+    actor_words = cells.text_column("actor", "By")
+    created = cells.time_column("started_at", "Started")
+    finished = cells.time_column("finished_at", "Finished")
+
+    @display(description="State")
+    def state(self, row: ReconciliationRun) -> str:
+        return cells.label(str(row.get_status_display()), TONES[Status(row.status)])
+
+    @display(description="Found")
+    def found_words(self, row: ReconciliationRun) -> str:
+        return f"{row.found:,}"
+
+    @display(description="Left out")
+    def in_flight_words(self, row: ReconciliationRun) -> str:
+        if not row.in_flight:
+            return cells.EMPTY
+        return f"{row.in_flight:,} objects, about which an event was still on its way"
+
+    @display(description="Signed off")
+    def signed(self, row: ReconciliationRun) -> str:
+        return row.signed_off_by or cells.EMPTY
+
+    @display(description="Signed off")
+    def signed_words(self, row: ReconciliationRun) -> str:
+        if not row.signed_off_at:
+            return cells.EMPTY
+        at = format_time(row.signed_off_at)
+        return cells.paragraph(f"by {row.signed_off_by}, {at}: {row.sign_off}")
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        """Lists show none of the long reports."""
+        rows: QuerySet[Any] = super().get_queryset(request)
+        return rows.defer("counts", "measures", "report")
+
+    def headline(self, row: ReconciliationRun) -> tuple[str, str]:
+        if row.status == Status.FAILED:
+            return f"It could not come to its end. {row.error}", "danger"
+        return "", ""
+
+    def buttons(self, row: ReconciliationRun, user: User) -> list[ShownOffer]:
+        return starts(user, back=page_url(row))
+
+    def changelist_view(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> TemplateResponse:
+        back = changelist_url(ReconciliationRun)
+        context = {"starts": starts(request.user, back=back), **(extra_context or {})}
+        return super().changelist_view(request, context)
+
+    def render_change_form(
+        self,
+        request: HttpRequest,
+        context: dict[str, Any],
+        add: bool = False,
+        change: bool = False,
+        form_url: str = "",
+        obj: Any = None,
+    ) -> HttpResponse:
+        if obj is not None:
+            is_running = obj.status == Status.RUNNING
+            context |= {
+                "is_running": is_running,
+                "stage": obj.stage or "starting",
+                "running_for": duration_words((timezone.now() - obj.started_at).total_seconds()),
+                "figures": [
+                    table
+                    for table in (
+                        differences_table(obj),
+                        counts_table(obj),
+                        measures_table(obj),
+                        *report_tables(obj),
+                    )
+                    if table.rows or table.note
+                ],
+                "hours": hours_table(obj),
+            }
+        return super().render_change_form(request, context, add, change, form_url, obj)
+
+
+def starts(user: User, *, back: str) -> list[ShownOffer]:
+    """A button for each kind of run, for those who may start one."""
+    if not START_RECONCILIATION.is_permitted(user):
+        return []
+    return [
+        ShownOffer(
+            f"Start {kind.value} run",
+            START_RECONCILIATION.icon,
+            START_RECONCILIATION.url({"target": kind.value, "back": back}),
+            "",
+        )
+        for kind in Kind
+    ]
