@@ -15,7 +15,7 @@ from billing.ingress.queue import QUEUEING_LOCK, defer_once, wake_worker
 from billing.mirror import store
 from billing.models import BulkJob, ReconciliationRun
 from billing.operations import approvals, bulk, overrides
-from billing.reconciliation import runs
+from billing.reconciliation import mending, runs
 
 logger = logging.getLogger(__name__)
 
@@ -60,6 +60,17 @@ def run_bulk_job(job_id: int) -> None:
     with fresh_connection():
         if bulk.work(job_id, BULK_SECONDS):
             wake_bulk_job(job_id)
+        elif mending.is_to_be_looked_at(job_id):
+            look_at_fixed.defer(job_id=job_id)
+
+
+@app.task(name="billing.look_at_fixed")
+def look_at_fixed(job_id: int, after: int = 0) -> None:
+    """Looks again at the findings that a bulk job has fixed, and makes room for others between."""
+    with fresh_connection():
+        last = mending.look_again(job_id, after=after, seconds=BULK_SECONDS)
+        if last is not None:
+            look_at_fixed.defer(job_id=job_id, after=last)
 
 
 def wake_bulk_job(job_id: int) -> None:
