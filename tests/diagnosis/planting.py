@@ -6,7 +6,7 @@ from typing import Any
 from billing.diagnosis.examination import examine
 from billing.diagnosis.facts import Person
 from billing.diagnosis.findings import Finding, Report
-from billing.models import BillingCustomer
+from billing.models import BillingCustomer, FindingRecord
 from billing.operations.base import Actor, Operation, Result
 from billing.operations.registry import named
 from tests.operations.shop import Shop
@@ -54,6 +54,22 @@ def operation_of(finding: Finding) -> Operation:
     return named(finding.fix.operation)(
         **finding.fix.params, actor=Actor.cli("sue"), reason="The back office recommends it"
     )
+
+
+def kept(finding: Finding, **more: Any) -> FindingRecord:
+    """The finding as a run keeps it, about u_ada unless told otherwise."""
+    said = finding.as_dict()
+    fields = {
+        **{name: said[name] for name in ("kind", "subject", "verdict", "evidence", "fix")},
+        "severity": finding.severity.value,
+        "rank": finding.severity.rank,
+        "amount": finding.amount,
+        "currency": finding.currency,
+        "credits": finding.credits,
+        "user_id": "u_ada",
+        **more,
+    }
+    return FindingRecord.objects.create(**fields)
 
 
 def said(finding: Finding) -> str:

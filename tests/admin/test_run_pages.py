@@ -1,0 +1,104 @@
+"""The pages of reconciliation runs: what was compared, what differs, and the signature."""
+
+from html import unescape
+
+import pytest
+from django.test import Client
+from procrastinate.contrib.django.models import ProcrastinateJob
+
+from billing.admin.cells import changelist_url, page_url
+from billing.admin.operations import PAGES
+from billing.models import ReconciliationRun
+from tests.admin import rows
+from tests.admin.conftest import LogIn
+from tests.admin.test_operations import apply, hidden, text_of
+
+pytestmark = pytest.mark.django_db
+
+WEEKLY = {
+    "usage": {
+        "rows": [{"user_id": "u_ada", "claims": 40, "credits": 1200, "usual": 3.5, "times": 11.4}]
+    },
+    "revenue": {
+        "timezone": "Europe/Berlin",
+        "rows": [
+            {"day": "2026-03-01", "currency": "eur", "invoices": 123456, "unexplained": 0},
+            {"day": "2026-03-01", "currency": "jpy", "invoices": 1500, "unexplained": 20},
+        ],
+    },
+}
+
+
+def test_a_run_shows_both_sides_and_what_differs(support: Client) -> None:
+    row = rows.run(kind="weekly", report=WEEKLY, in_flight=3)
+    page = support.get(page_url(row))
+    text = text_of(page)
+    for said in (
+        "Invoice 3 2 1 0 0 87.00 USD 58.00 USD",
+        "Event 9 8 1 0 0",
+        "Pack paid, not granted 1",
+        "45.00 USD, 50 credits",
+        "91.67 %, stripe 12, here 11",
+        "87.00 USD stripe / 58.00 USD here",
+        "median 1.5 s, worst 2:00:00",
+        "2026-03-01 10:00 9 8 differs",
+        "3 objects, about which an event was still on its way",
+        "0:01:15",
+        "u_ada 40 1,200 3.5 11.4",
+        "2026-03-01 eur 1,234.56 EUR 0.00 EUR",
+        "2026-03-01 jpy 1,500 JPY 20 JPY",
+        "Days are those of Europe/Berlin.",
+    ):
+        assert said in text, said
+    listed = text_of(support.get(changelist_url(ReconciliationRun)))
+    assert "Weekly" in listed
+    assert "45.00 USD, 50 credits" in listed
+
+
+def test_the_whole_is_said_only_where_it_is_the_whole(support: Client) -> None:
+    row = rows.run(
+        differences={},
+        measures={
+            "completeness": {"count": {"stripe": 30_000, "here": 29_999, "share": 0.99997}},
+            "clearing": {"count": {"share": 1}},
+        },
+    )
+    text = text_of(support.get(page_url(row)))
+    assert "99.99 %" in text
+    assert "100 %" in text
+    assert "None: our books equal Stripe's." in text
+
+
+def test_a_run_under_way_says_how_far_it_is(support: Client) -> None:
+    row = rows.run(status="running", finished_at=None, stage="invoices: 12 of 30", counts={})
+    page = support.get(page_url(row)).content.decode()
+    assert "invoices: 12 of 30" in page
+    assert "billing/progress" in page
+    assert 'id="progress" data-running="yes"' in page
+    assert "Sign off: It is still running." in unescape(page)
+    done = support.get(page_url(rows.run())).content.decode()
+    assert "billing/progress" not in done
+
+
+def test_finance_starts_a_run_and_signs_it_off(log_in: LogIn) -> None:
+    finance, row = log_in("finance"), rows.run()
+    address = PAGES["start-reconciliation"].url(
+        {"target": "daily", "back": changelist_url(ReconciliationRun)}
+    )
+    listed = unescape(finance.get(changelist_url(ReconciliationRun)).content.decode())
+    assert "Start full run" in listed
+    assert address in listed
+    shown = finance.get(address)
+    assert "Start a daily reconciliation" in text_of(shown)
+    assert "Started by hand" in shown.content.decode()
+    apply(finance, "start-reconciliation", target="daily", key=hidden(shown, "key")[0])
+    assert ProcrastinateJob.objects.get(task_name="billing.reconcile").args["actor"] == "finance"
+
+    apply(finance, "sign-off-run", target=str(row.pk), reason="Agrees with the bank")
+    page = text_of(finance.get(page_url(row)))
+    assert "by finance," in page
+    assert "Agrees with the bank" in page
+    assert "Sign off: finance has signed it off already: Agrees with the bank" in page
+    engineers = text_of(log_in("engineer").get(page_url(rows.run())))
+    assert "Sign off" not in engineers
+    assert "Start daily run" in engineers
