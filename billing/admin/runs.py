@@ -1,6 +1,6 @@
 """Reconciliation runs: what was compared, what differed, how sure it is, and who signed it off."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -49,6 +49,7 @@ LISTS = {
     "dispute": PaymentReversal,
     "event": BillingEvent,
 }
+FIRST = ("day", "date", "user_id", "currency", "stripe", "here")  # of a report's columns
 COUNTED = ("stripe", "here", "missing", "only_here", "differs")
 MEASURES = {
     "completeness": "What is at Stripe is here",
@@ -66,6 +67,13 @@ class Figures:
     headers: list[str]
     rows: list[tuple[str, list[str]]] = field(default_factory=list)
     note: str = ""
+
+
+def in_order(names: Iterable[str], first: Iterable[str] = FIRST) -> list[str]:
+    """Names without an order of their own (the database keeps none), known ones first."""
+    found = list(dict.fromkeys(names))
+    known = [name for name in first if name in found]
+    return [*known, *(name for name in found if name not in known)]
 
 
 def money_words(amounts: Mapping[str, Any]) -> str:
@@ -101,7 +109,8 @@ def counts_table(row: ReconciliationRun) -> Figures:
             "Money at Stripe", "Money here",
         ],
     )  # fmt: skip
-    for kind, counts in row.counts.items():
+    for kind in in_order(row.counts, LISTS):
+        counts = row.counts[kind]
         model = LISTS.get(kind)
         amounts = counts.get("amounts") or {}
         table.rows.append(
@@ -149,7 +158,7 @@ def count_words(measure: Mapping[str, Any]) -> str:
     """A measure's share of what was counted, or its times."""
     counted = measure.get("count") or {}
     said = [share_words(counted["share"])] if "share" in counted else []
-    said += [f"{name} {value:,}" for name, value in counted.items() if name != "share"]
+    said += [f"{name} {counted[name]:,}" for name in in_order(counted) if name != "share"]
     said += [
         f"{name} {duration_words(measure[name])}"
         for name in ("median", "worst")
@@ -163,9 +172,11 @@ def in_money(measure: Mapping[str, Any]) -> str:
     said = []
     for code, amounts in sorted((measure.get("money") or {}).items()):
         parts = [
-            share_words(value) if name == "share" else f"{format_money(int(value), code)} {name}"
-            for name, value in amounts.items()
-            if isinstance(value, int | float)
+            share_words(amounts[name])
+            if name == "share"
+            else f"{format_money(int(amounts[name]), code)} {name}"
+            for name in in_order(amounts)
+            if isinstance(amounts[name], int | float)
         ]
         said.append(" / ".join(parts))
     return ", ".join(said) or cells.EMPTY
@@ -182,12 +193,16 @@ def hours_table(row: ReconciliationRun) -> Figures:
 
 
 def report_tables(row: ReconciliationRun) -> Iterator[Figures]:
-    """The weekly run's sections as tables: one column for each thing that their rows say."""
+    """The weekly run's sections as tables: one column for each thing that their rows say.
+
+    A section's own `columns` say in which order, where it has them.
+    """
     for name, section in row.report.items():
         rows = section.get("rows") if isinstance(section, dict) else None
         if not isinstance(rows, list):
             continue
-        headers = list(dict.fromkeys(key for each in rows for key in each))
+        given = section.get("columns") or ()
+        headers = in_order((key for each in rows for key in each), given or FIRST)
         table = Figures(capfirst(name.replace("_", " ")), [in_title(key) for key in headers])
         if zone := section.get("timezone"):
             table.note = f"Days are those of {zone}."

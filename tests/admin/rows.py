@@ -313,6 +313,7 @@ def run(**more: Any) -> ReconciliationRun:
         "since": now - timedelta(days=2),
         "until": now,
         "actor": "worker",
+        "started_at": now - timedelta(seconds=80),
         "finished_at": now,
         "seconds": 75.2,
         "api_calls": 12,

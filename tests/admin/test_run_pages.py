@@ -17,7 +17,8 @@ pytestmark = pytest.mark.django_db
 
 WEEKLY = {
     "usage": {
-        "rows": [{"user_id": "u_ada", "claims": 40, "credits": 1200, "usual": 3.5, "times": 11.4}]
+        "columns": ["user_id", "claims", "credits", "usual", "times"],
+        "rows": [{"user_id": "u_ada", "claims": 40, "credits": 1200, "usual": 3.5, "times": 11.4}],
     },
     "revenue": {
         "timezone": "Europe/Berlin",
@@ -69,14 +70,15 @@ def test_the_whole_is_said_only_where_it_is_the_whole(support: Client) -> None:
     assert "None: our books equal Stripe's." in text
 
 
-def test_a_run_under_way_says_how_far_it_is(support: Client) -> None:
+def test_a_run_under_way_says_how_far_it_is(log_in: LogIn) -> None:
+    finance = log_in("finance")
     row = rows.run(status="running", finished_at=None, stage="invoices: 12 of 30", counts={})
-    page = support.get(page_url(row)).content.decode()
+    page = finance.get(page_url(row)).content.decode()
     assert "invoices: 12 of 30" in page
     assert "billing/progress" in page
     assert 'id="progress" data-running="yes"' in page
     assert "Sign off: It is still running." in unescape(page)
-    done = support.get(page_url(rows.run())).content.decode()
+    done = finance.get(page_url(rows.run())).content.decode()
     assert "billing/progress" not in done
 
 

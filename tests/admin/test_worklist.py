@@ -11,12 +11,12 @@ from django.urls import reverse
 from django.utils import timezone
 from django.utils.http import urlencode
 
-from billing import tasks
 from billing.admin.cells import changelist_url, open_url, page_url
 from billing.diagnosis.kinds import Kind
 from billing.models import BulkJob, FindingRecord, LeadClaim, OperationRecord
 from billing.operations import bulk
 from billing.operations.base import new_key
+from billing.reconciliation import mending
 from tests.admin import rows
 from tests.admin.conftest import LogIn, count_queries
 from tests.admin.rows import HOSTILE
@@ -24,11 +24,20 @@ from tests.admin.test_operations import apply, hidden, select, text_of
 from tests.diagnosis.planting import found, kept
 from tests.diagnosis.test_balance_findings import claim, debit, goodwill
 from tests.operations.shop import Shop, audits, balance
+from tests.sandbox.server import SandboxProcess
 
 pytestmark = pytest.mark.django_db
 
 State = FindingRecord.State
 WHY = {"reason": "Found by the daily run", "reason_code": "data_repair"}
+
+
+@pytest.fixture
+def shop(sandbox: SandboxProcess) -> Shop:
+    """A shop whose prices the back office knows."""
+    made = Shop(sandbox)
+    made.deliver()
+    return made
 
 
 def listed(client: Client, **query: str) -> list[str]:
@@ -82,9 +91,8 @@ def test_what_is_open_comes_first_and_the_gravest_on_top(support: Client) -> Non
     ):
         assert listed(support, **query) == subjects, query
     shown = text_of(support.get(changelist_url(FindingRecord)))
-    for said in ("99.00 EUR and 50 credits", "Pack paid, not granted", "Open again", "erin"):
-        assert said in shown.replace("99.00 EUR", "99.00 EUR and 50 credits", 1), said
-    assert "70 credits" in shown
+    for said in ("99.00 EUR", "Pack paid, not granted", "Open again", "erin", "70 credits"):
+        assert said in shown, said
 
 
 def test_a_run_leads_to_what_it_found(support: Client) -> None:
@@ -123,9 +131,8 @@ def test_a_finding_is_taken_put_off_and_opened_without_typing_a_reason(support: 
         ("reopen-finding", {}),
     ):
         address = reverse("admin:billing_operation", args=[name])
-        assert f"{address}?target={row.pk}&amp;back=" in page.content.decode() or name in (
-            "reopen-finding"
-        )
+        offered = f"{address}?target={row.pk}&amp;back=" in page.content.decode()
+        assert offered == (name != "reopen-finding")
         shown = support.get(address, {"target": str(row.pk), "back": page_url(row), **answers})
         reason = re.search(r"<textarea[^>]*>\s*([^<]*)</textarea>", shown.content.decode())
         assert reason is not None
@@ -261,13 +268,14 @@ def test_a_mixed_selection_is_fixed_with_one_plan_and_one_reason(
         "Each of 4 findings",
         "Replay event 1 finding: 45.00 USD, 50 credits at stake",
         "Give credits back 1 finding: 3 credits at stake",
-        "All were looked at: 1 can be done .",
+        "All were looked at: 1 can be done",
         "1 of them once a second person approves",
         "Left out: your role may not.",
         "Customer deleted at Stripe: cus_gone",
     ):
-        assert said in text or said.replace(" .", ".") in text, said
-    assert not OperationRecord.objects.exists()
+        assert said in text, said
+    mine = OperationRecord.objects.filter(actor="support")
+    assert not mine.exists()
 
     wrong = support.post(plan, {"key": new_key(), "reason": "", "reason_code": "data_repair"})
     assert "This field is required." in text_of(wrong)
@@ -276,24 +284,26 @@ def test_a_mixed_selection_is_fixed_with_one_plan_and_one_reason(
     for _ in range(2):  # a second click starts nothing anew
         assert support.post(plan, {"key": new_key(), **WHY})["Location"] == plan
     for pk in jobs:
-        tasks.run_bulk_job(pk)
-        tasks.run_bulk_job(pk)
+        assert not bulk.work(pk, seconds=60)
+        assert not bulk.work(pk, seconds=60)
     done = {job.items.get().target: job.items.get().status for job in BulkJob.objects.all()}
     assert done == {
         str(pack.pk): "done", str(claimed.pk): "done", str(large.pk): "requested",
         str(tied.pk): "waiting",
     }  # fmt: skip
     assert balance("u_ada")[0] == before + 50 + 3
-    assert {(r.name, r.reason, r.actor) for r in OperationRecord.objects.all()} == {
-        ("replay_events", WHY["reason"], "support"),
-        ("refund_claim", WHY["reason"], "support"),
-        ("correct_balance", WHY["reason"], "support"),
-    }
+    assert sorted((record.name, record.reason) for record in mine) == [
+        ("correct_balance", WHY["reason"]),
+        ("refund_claim", WHY["reason"]),
+        ("replay_events", WHY["reason"]),
+    ]
     assert len(audits("manual.event_replay")) == 1
-    assert "Done . See how far it is" in text_of(support.get(plan)).replace("Done.", "Done .")
+    assert "Done. See how far it is" in text_of(support.get(plan))
 
+    assert sum(mending.is_to_be_looked_at(pk) for pk in jobs) == 3
+    assert mending.look_again(jobs[1], after=0, seconds=0) == 0  # the time is over: go on there
     for pk in jobs:  # what the worker does next
-        tasks.look_at_fixed(pk)
+        assert mending.look_again(pk, after=0, seconds=60) is None
     states = {row.pk: row for row in FindingRecord.objects.all()}
     assert {states[row.pk].state for row in (pack, claimed)} == {State.RESOLVED}
     assert {states[row.pk].state for row in (large, tied, alone)} == {State.OPEN}
