@@ -47,22 +47,26 @@ class FixFinding(Operation):
         """As the recommended operation does. A key that was used finds what was done with it."""
         self.check()
         if record := OperationRecord.objects.filter(key=self.key).first():
-            return self._again(record).apply(seen=seen)
+            return self._noted(self._again(record).apply(seen=seen))
         row = FindingRecord.objects.filter(pk=self.finding_id).first()
         if objection := self._objection(row):
             raise BlockedError(objection)
         assert row is not None  # noqa: S101  (narrows the type)
         recommended = self._recommended(row)
         recommended.report = self.report
-        recommended.check()
-        FindingRecord.objects.filter(pk=row.pk).update(operation_key=self.key)
-        return recommended.apply(seen=seen)
+        return self._noted(recommended.apply(seen=seen))
 
     def run(self, record: OperationRecord) -> Result:
         raise NotImplementedError("The recommended operation runs in its place.")
 
     def audit_payload(self, result: Result) -> dict[str, Any]:
         raise NotImplementedError("The recommended operation is audited in its place.")
+
+    def _noted(self, result: Result) -> Result:
+        """The finding names the operation that was done for it."""
+        if not result.requested:
+            FindingRecord.objects.filter(pk=self.finding_id).update(operation_key=self.key)
+        return result
 
     def _objection(self, row: FindingRecord | None) -> str:
         if row is None:

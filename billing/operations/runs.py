@@ -67,7 +67,7 @@ class StartReconciliation(Operation):
     def run(self, record: OperationRecord) -> Result:
         with self.committing(record) as commit:
             with transaction.atomic():
-                defer_once(TASK, TASK, kind=self.kind, actor=self.actor.name)
+                defer_once(TASK, TASK, lock=TASK, kind=self.kind, actor=self.actor.name)
             commit.result = result = Result(
                 f"The {self.kind} reconciliation starts as soon as the worker is free.",
                 details={"kind": self.kind},
