@@ -49,7 +49,32 @@ LISTS = {
     "dispute": PaymentReversal,
     "event": BillingEvent,
 }
-FIRST = ("day", "date", "user_id", "currency", "stripe", "here")  # of a report's columns
+FIRST = (
+    "date",
+    "id",
+    "user_id",
+    "currency",
+    "amount",
+    "all",
+    "stripe",
+    "here",
+)  # where no order is known
+# In which order the weekly report's tables say things, as far as it matters (billing.revenue).
+COLUMNS: dict[str, tuple[str, ...]] = {
+    "top": ("user_id", "claims", "credits", "mean", "spread", "periods"),
+    "outliers": ("user_id", "direction", "claims", "credits", "mean", "spread", "periods"),
+    "collected": (
+        "date", "currency", "invoices", "customer_balance", "credit_notes", "out_of_band", "packs",
+        "returned", "timing", "charges", "remainder",
+    ),
+    "settled": (
+        "date", "currency", "charges", "timing", "exchanged", "refunds", "disputes", "failed",
+        "fees", "other", "net", "remainder",
+    ),
+    "exchanges": ("date", "from", "amount", "to", "settled", "rates"),
+    "causes": ("id", "date", "currency", "amount", "why"),
+}  # fmt: skip
+SECONDS = ("median", "half", "p95", "worst")  # what measures say in seconds
 COUNTED = ("stripe", "here", "missing", "only_here", "differs")
 MEASURES = {
     "completeness": "What is at Stripe is here",
@@ -159,11 +184,12 @@ def count_words(measure: Mapping[str, Any]) -> str:
     counted = measure.get("count") or {}
     said = [share_words(counted["share"])] if "share" in counted else []
     said += [f"{name} {counted[name]:,}" for name in in_order(counted) if name != "share"]
-    said += [
-        f"{name} {duration_words(measure[name])}"
-        for name in ("median", "worst")
-        if isinstance(measure.get(name), int | float)
-    ]
+    for name in SECONDS:
+        seconds = measure.get(name)
+        if isinstance(seconds, dict):
+            seconds = seconds.get("seconds")
+        if isinstance(seconds, int | float):
+            said.append(f"{name} {duration_words(seconds)}")
     return ", ".join(said) or cells.EMPTY
 
 
@@ -171,15 +197,18 @@ def in_money(measure: Mapping[str, Any]) -> str:
     """A measure's amounts: each currency by itself, all that it says of it."""
     said = []
     for code, amounts in sorted((measure.get("money") or {}).items()):
-        parts = [
-            share_words(amounts[name])
-            if name == "share"
-            else f"{format_money(int(amounts[name]), code)} {name}"
-            for name in in_order(amounts)
-            if isinstance(amounts[name], int | float)
-        ]
-        said.append(" / ".join(parts))
+        names = [n for n in in_order(amounts) if isinstance(amounts[n], int | float)]
+        said.append(" / ".join(money_part(name, amounts[name], code) for name in names))
     return ", ".join(said) or cells.EMPTY
+
+
+def money_part(name: str, value: float, code: str) -> str:
+    """One thing that a measure says of a currency: a share, a time, a number, or an amount."""
+    if name == "share":
+        return share_words(value)
+    if name in SECONDS:
+        return f"{name} {duration_words(value)}"
+    return f"{value:,} {name}" if name == "payments" else f"{format_money(int(value), code)} {name}"
 
 
 def hours_table(row: ReconciliationRun) -> Figures:
@@ -193,45 +222,68 @@ def hours_table(row: ReconciliationRun) -> Figures:
 
 
 def report_tables(row: ReconciliationRun) -> Iterator[Figures]:
-    """The weekly run's sections as tables: one column for each thing that their rows say.
-
-    A section's own `columns` say in which order, where it has them.
-    """
+    """The weekly run's sections: a table for each list of rows in them, and for their totals."""
     for name, section in row.report.items():
-        rows = section.get("rows") if isinstance(section, dict) else None
-        if not isinstance(rows, list):
+        if not isinstance(section, dict):
             continue
-        given = section.get("columns") or ()
-        headers = in_order((key for each in rows for key in each), given or FIRST)
-        table = Figures(capfirst(name.replace("_", " ")), [in_title(key) for key in headers])
-        if zone := section.get("timezone"):
-            table.note = f"Days are those of {zone}."
-        for each in rows:
-            values = [report_cell(each, key) for key in headers]
-            table.rows.append((first_url(each, headers), values))
-        yield table
+        zone = section.get("timezone")
+        note = f"Days are those of {zone}." if zone else ""
+        for part, rows in in_parts(section):
+            title = f"{in_title(name)}: {part.replace('_', ' ')}"
+            yield rows_table(title, rows, COLUMNS.get(part.removeprefix("total "), FIRST), note)
+
+
+def in_parts(section: Mapping[str, Any]) -> Iterator[tuple[str, list[dict[str, Any]]]]:
+    """A section's lists of rows by their names; totals by currency are rows, too."""
+    for part in in_order(section, ("totals", *COLUMNS)):
+        value = section[part]
+        if isinstance(value, list):
+            yield part, [each for each in value if isinstance(each, dict)]
+        elif isinstance(value, dict) and all(isinstance(v, dict) for v in value.values()):
+            for of, sums in value.items():
+                yield (
+                    f"total {of}",
+                    [{"currency": code, **total} for code, total in sorted(sums.items())],
+                )
+        elif isinstance(value, dict):
+            yield part, [value]
+
+
+def rows_table(title: str, rows: list[dict[str, Any]], first: Iterable[str], note: str) -> Figures:
+    """One column for each thing that the rows say."""
+    keys = in_order((key for each in rows for key in each), first)
+    table = Figures(title, [in_title(key) for key in keys], note=note if rows else "")
+    for each in rows:
+        table.rows.append((first_url(each, keys), [report_cell(each, key) for key in keys]))
+    return table
 
 
 def in_title(key: str) -> str:
     return capfirst(key.replace("_", " "))
 
 
-def first_url(row: Mapping[str, Any], headers: list[str]) -> str:
-    """The page of the user whom a row is about, where it begins with one."""
-    is_users = headers[:1] == ["user_id"] and row.get("user_id")
-    return cells.open_url(user=str(row["user_id"])) if is_users else ""
+def first_url(row: Mapping[str, Any], keys: list[str]) -> str:
+    """The page of the user or the object whom a row is about, where it begins with one."""
+    value = row.get(keys[0]) if keys else None
+    if keys[:1] == ["user_id"] and value:
+        return cells.open_url(user=str(value))
+    return cells.open_url(id=str(value)) if keys[:1] == ["id"] and value else ""
 
 
 def report_cell(row: Mapping[str, Any], key: str) -> str:
     """A figure in words: whole numbers of a row that has a currency are its minor units."""
     value = row.get(key)
-    if value is None:
+    if value is None or value == "":
         return cells.EMPTY
+    if isinstance(value, list):
+        return " to ".join(str(each) for each in value)
     if isinstance(value, bool) or not isinstance(value, int | float):
         return str(value)
-    if row.get("currency") and isinstance(value, int):
-        return format_money(value, str(row["currency"]))
-    return f"{value:,}"
+    between = {"amount": row.get("from"), "settled": row.get("to")}  # of an exchange
+    currency = row.get("currency") or between.get(key)
+    if currency and isinstance(value, int):
+        return format_money(value, str(currency))
+    return f"{value:,}" if isinstance(value, int) else f"{value:,.1f}"
 
 
 @admin.register(ReconciliationRun)

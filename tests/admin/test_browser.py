@@ -288,6 +288,11 @@ def pages_of_decisions() -> list[str]:
     ]
 
 
+def give_every_role(name: str) -> None:
+    """No role has every page: finance alone signs off, and does not repair."""
+    User.objects.get(username=name).groups.set(Group.objects.all())
+
+
 def hostile_rows() -> None:
     """One row of everything, with what somebody would like to have run."""
     rows.fill(1)
@@ -303,6 +308,7 @@ def test_pages_can_be_read_and_used_by_all(desk: Desk, scheme: Literal["light", 
     hostile_rows()
     desk.page.emulate_media(color_scheme=scheme)
     desk.log_in("engineer")
+    give_every_role("engineer")
     found = {}
     for path in every_page():
         desk.open(path)
@@ -322,6 +328,7 @@ def test_pages_fit_a_phone(desk: Desk) -> None:
     hostile_rows()
     desk.page.set_viewport_size(PHONE)
     desk.log_in("engineer")
+    give_every_role("engineer")
     too_wide = {}
     for path in every_page():
         desk.open(path)

@@ -33,7 +33,7 @@ pytestmark = pytest.mark.django_db
 HOSTILE_RUN = {
     "status": "running",
     "counts": {HOSTILE: {"stripe": 1}},
-    "report": {HOSTILE: {"rows": [{HOSTILE: HOSTILE}], "timezone": HOSTILE}},
+    "report": {HOSTILE: {HOSTILE: [{HOSTILE: HOSTILE}], "timezone": HOSTILE}},
 }
 each_model = pytest.mark.parametrize("model", MODELS, ids=lambda model: model.__name__)
 View = type[Model]

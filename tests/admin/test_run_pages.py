@@ -15,19 +15,32 @@ from tests.admin.test_operations import apply, hidden, text_of
 
 pytestmark = pytest.mark.django_db
 
+USER = {"user_id": "u_ada", "claims": 40, "credits": 1200, "mean": 105.25, "periods": 8}
+SUMS = {"invoices": 123456, "out_of_band": -3456, "charges": 120000, "remainder": 0}
 WEEKLY = {
     "usage": {
-        "columns": ["user_id", "claims", "credits", "usual", "times"],
-        "rows": [{"user_id": "u_ada", "claims": 40, "credits": 1200, "usual": 3.5, "times": 11.4}],
+        "totals": {"users": 7, "claims": 90, "credits": 1500},
+        "top": [USER],
+        "outliers": [{**USER, "direction": "more"}],
+        "outliers_found": 1,
     },
     "revenue": {
         "timezone": "Europe/Berlin",
-        "rows": [
-            {"day": "2026-03-01", "currency": "eur", "invoices": 123456, "unexplained": 0},
-            {"day": "2026-03-01", "currency": "jpy", "invoices": 1500, "unexplained": 20},
+        "collected": [
+            {"date": "2026-03-01", "currency": "eur", **SUMS},
+            {"date": "2026-03-01", "currency": "jpy", "charges": 1500, "remainder": 20},
         ],
+        "totals": {"collected": {"eur": SUMS}},
+        "exchanges": [
+            {"date": "2026-03-01", "from": "jpy", "amount": 1500, "to": "eur", "settled": 950,
+             "rates": ["0.0063", "0.0064"]},
+        ],
+        "causes": [
+            {"id": "ch_1", "date": "2026-03-01", "currency": "jpy", "amount": 20, "why": "Lost"},
+        ],
+        "explained": False,
     },
-}
+}  # fmt: skip
 
 
 def test_a_run_shows_both_sides_and_what_differs(support: Client) -> None:
@@ -45,9 +58,13 @@ def test_a_run_shows_both_sides_and_what_differs(support: Client) -> None:
         "2026-03-01 10:00 9 8 differs",
         "3 objects, about which an event was still on its way",
         "0:01:15",
-        "u_ada 40 1,200 3.5 11.4",
-        "2026-03-01 eur 1,234.56 EUR 0.00 EUR",
-        "2026-03-01 jpy 1,500 JPY 20 JPY",
+        "u_ada 40 1,200 105.2 8",
+        "u_ada more 40 1,200 105.2 8",
+        "2026-03-01 eur 1,234.56 EUR -34.56 EUR 1,200.00 EUR 0.00 EUR",
+        "2026-03-01 jpy – – 1,500 JPY 20 JPY",
+        "Revenue: total collected",
+        "2026-03-01 jpy 1,500 JPY eur 9.50 EUR 0.0063 to 0.0064",
+        "ch_1 2026-03-01 jpy 20 JPY Lost",
         "Days are those of Europe/Berlin.",
     ):
         assert said in text, said
@@ -61,12 +78,23 @@ def test_the_whole_is_said_only_where_it_is_the_whole(support: Client) -> None:
         differences={},
         measures={
             "completeness": {"count": {"stripe": 30_000, "here": 29_999, "share": 0.99997}},
-            "clearing": {"count": {"share": 1}},
+            "clearing": {
+                "count": {"all": 9, "invoice": 8, "nothing": 1, "share": 1},
+                "money": {"usd": {"all": 9900, "nothing": 100, "share": 0.5}},
+            },
+            "timeliness": {
+                "median": 2,
+                "worst": {"seconds": 90.0, "event": "evt_1"},
+                "money": {"usd": {"payments": 3, "amount": 4500, "half": 1.5}},
+            },
         },
     )
     text = text_of(support.get(page_url(row)))
     assert "99.99 %" in text
-    assert "100 %" in text
+    assert "100 %, all 9, invoice 8, nothing 1" in text
+    assert "99.00 USD all / 50.00 % / 1.00 USD nothing" in text
+    assert "median 2.0 s, worst 0:01:30" in text
+    assert "45.00 USD amount / half 1.5 s / 3 payments" in text
     assert "None: our books equal Stripe's." in text
 
 
