@@ -405,4 +405,5 @@ UNFOLD = {
     "SIDEBAR": SIDEBAR,
     "COMMAND": {"search_callback": "billing.admin.anything.palette"},
     "SCRIPTS": [lambda request: static("billing/search.js")],
+    "STYLES": [lambda request: static("billing/charts.css")],
 }

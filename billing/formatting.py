@@ -38,15 +38,20 @@ def exponent(currency: str) -> int:
     return 3 if code in THREE_DECIMAL else 2
 
 
-def format_money(amount: int, currency: str) -> str:
-    """Minor units as an amount: `1,234.50 EUR`. Without a currency it says that it has none."""
-    if not currency:
-        return f"{amount:,} minor units"
+def format_amount(amount: int, currency: str) -> str:
+    """Minor units in the currency's own decimals, without its name: `1,234.50`."""
     decimals = exponent(currency)
     whole, fraction = divmod(abs(amount), 10**decimals)
     sign = "-" if amount < 0 else ""
     point = f".{fraction:0{decimals}d}" if decimals else ""
-    return f"{sign}{whole:,}{point} {currency.upper()}"
+    return f"{sign}{whole:,}{point}"
+
+
+def format_money(amount: int, currency: str) -> str:
+    """Minor units as an amount: `1,234.50 EUR`. Without a currency it says that it has none."""
+    if not currency:
+        return f"{amount:,} minor units"
+    return f"{format_amount(amount, currency)} {currency.upper()}"
 
 
 def format_time(moment: datetime) -> str:

@@ -1,0 +1,210 @@
+"""Where a chart's axes, bars and lines lie: lengths in the units of its `viewBox`.
+
+A drawing is made for the width of a phone and scales up with its place. Series differ by shape
+(full and hollow bars; solid lines with dots, dashed ones with squares) as well as by colour.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from billing.admin.charts import Chart
+
+WIDTH, HEIGHT = 360.0, 190.0
+TOP, RIGHT, BOTTOM, LEFT = 20.0, 8.0, 22.0, 8.0  # around the plot
+LETTER = 6.0  # the width of a letter on the axes
+STEPS = 4  # of the vertical axis, about
+FILLED = 0.8  # of a label's room is taken by its bars
+MARK = 2.6  # from the middle of a line's mark to its edge
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    at: float
+    words: str
+    is_zero: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """A series: the paths of its bars or marks, and of the line through them."""
+
+    name: str
+    style: int  # from 1
+    marks: str
+    line: str = ""
+
+    @property
+    def key(self) -> str:
+        """One of its marks, for the legend: 26 wide, 12 high."""
+        return mark(self.style, 13, 6)
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """All the height over one label: what it says, and the address it leads to."""
+
+    x: float
+    width: float
+    words: str
+    url: str
+
+
+@dataclass(frozen=True, slots=True)
+class Drawing:
+    left: float
+    rows: Sequence[Tick]  # the vertical axis
+    labels: Sequence[Tick]  # the horizontal one
+    shapes: Sequence[Shape]
+    columns: Sequence[Column]
+    width: float = WIDTH
+    height: float = HEIGHT
+    right: float = WIDTH - RIGHT
+    top: float = TOP
+    plot: float = HEIGHT - BOTTOM - TOP  # the height between the axes
+
+    @property
+    def words_end(self) -> float:
+        return self.left - 4
+
+
+@dataclass(frozen=True, slots=True)
+class Plane:
+    """The plot, between the axes: where a value and a label stand."""
+
+    left: float
+    lowest: float
+    highest: float
+    count: int  # of labels
+
+    @property
+    def room(self) -> float:
+        """Of each label."""
+        return (WIDTH - RIGHT - self.left) / self.count
+
+    def x(self, place: float) -> float:
+        return round(self.left + place * self.room, 2)
+
+    def y(self, value: float) -> float:
+        share = (value - self.lowest) / (self.highest - self.lowest)
+        return round(HEIGHT - BOTTOM - share * (HEIGHT - BOTTOM - TOP), 2)
+
+
+def draw(chart: Chart) -> Drawing:
+    """The drawing of a chart that is not empty."""
+    marks = axis(extremes(chart), chart.unit.smallest)
+    written = [chart.unit.tick(mark) for mark in marks]
+    left = LEFT + LETTER * max(len(words) for words in written)
+    plane = Plane(left, marks[0], marks[-1], len(chart.labels))
+    return Drawing(
+        left=left,
+        rows=[
+            Tick(plane.y(mark), words, is_zero=mark == 0)
+            for mark, words in zip(marks, written, strict=True)
+        ],
+        labels=labels(chart.ticks or chart.labels, plane),
+        shapes=lines(chart, plane) if chart.kind == "lines" else bars(chart, plane),
+        columns=columns(chart, plane),
+    )
+
+
+def columns(chart: Chart, plane: Plane) -> list[Column]:
+    found = []
+    for i, (url, label, numbers) in enumerate(chart.rows):
+        said = [f"{s.name} {number}" for s, number in zip(chart.series, numbers, strict=True)]
+        words = f"{label}: {', '.join(said)}"
+        found.append(Column(plane.x(i), round(plane.room, 2), words, url))
+    return found
+
+
+def extremes(chart: Chart) -> tuple[float, float]:
+    """The lowest and the highest value, as they are drawn: zero is always among them."""
+    columns = [
+        [value or 0 for value in values]
+        for values in zip(*(series.values for series in chart.series), strict=True)
+    ]
+    if chart.kind == "stack":
+        columns = [[sum(values)] for values in columns]
+    values = [value for column in columns for value in column]
+    return min(0, *values), max(0, *values)
+
+
+def axis(span: tuple[float, float], smallest: float) -> list[float]:
+    """Round values from below the lowest to above the highest, with zero among them."""
+    lowest, highest = span
+    rough = (highest - lowest) / STEPS or 0.25
+    power = 10.0 ** math.floor(math.log10(rough))
+    step = max(next(n * power for n in (1, 2, 5, 10) if n * power >= rough * 0.999), smallest)
+    first, last = math.floor(lowest / step + 1e-9), math.ceil(highest / step - 1e-9)
+    if first == last:
+        last += 1
+    return [round(n * step, 10) for n in range(first, last + 1)]
+
+
+def labels(words: Sequence[str], plane: Plane) -> list[Tick]:
+    """As many of the labels as there is room for, the last among them."""
+    needed = LETTER * (max(len(word) for word in words) + 1.5)
+    every = max(1, math.ceil(needed / plane.room))
+    last = len(words) - 1
+    edge = needed / 2 - LETTER / 2  # from which a label in the middle would stick out
+    return [
+        Tick(min(plane.x(i + 0.5), WIDTH - edge), word)
+        for i, word in enumerate(words)
+        if (last - i) % every == 0 and plane.x(i + 0.5) >= edge
+    ]
+
+
+def bars(chart: Chart, plane: Plane) -> list[Shape]:
+    """Each label's bars side by side, or one upon the other."""
+    stacked = chart.kind == "stack"
+    width = plane.room * FILLED / (1 if stacked else len(chart.series))
+    bases = [0.0] * plane.count
+    shapes = []
+    for n, series in enumerate(chart.series):
+        paths = []
+        for i, value in enumerate(series.values):
+            if not value:
+                continue
+            start = plane.x(i + (1 - FILLED) / 2) + (0 if stacked else n * width)
+            paths.append(bar(start, width, plane.y(bases[i]), plane.y(bases[i] + value)))
+            bases[i] += value if stacked else 0
+        shapes.append(Shape(series.name, n + 1, "".join(paths)))
+    return shapes
+
+
+def bar(x: float, width: float, base: float, top: float) -> str:
+    return f"M{x:.2f} {base:.2f}V{top:.2f}h{width:.2f}V{base:.2f}z"
+
+
+def lines(chart: Chart, plane: Plane) -> list[Shape]:
+    """A line through the values of each series; it breaks where there is none."""
+    shapes = []
+    for style, series in enumerate(chart.series, start=1):
+        points = [
+            None if value is None else (plane.x(i + 0.5), plane.y(value))
+            for i, value in enumerate(series.values)
+        ]
+        marks = "".join(mark(style, *point) for point in points if point)
+        shapes.append(Shape(series.name, style, marks, "".join(segments(points))))
+    return shapes
+
+
+def segments(points: Sequence[tuple[float, float] | None]) -> Iterator[str]:
+    for before, after in pairwise([None, *points]):
+        if after:
+            yield f"{'L' if before else 'M'}{after[0]} {after[1]}"
+
+
+def mark(style: int, x: float, y: float) -> str:
+    """A dot for the first series, a square for the second, a triangle for the third."""
+    left, side = round(x - MARK, 2), 2 * MARK
+    if style == 1:
+        return f"M{left} {y}a{MARK} {MARK} 0 1 0 {side} 0a{MARK} {MARK} 0 1 0 {-side} 0"
+    if style == 2:
+        return f"M{left} {y - MARK:.2f}h{side}v{side}h{-side}z"
+    return f"M{left} {y + MARK:.2f}h{side}L{x} {y - MARK:.2f}z"
