@@ -209,5 +209,9 @@ class Migration(migrations.Migration):
             model_name='reconciliationsuspect',
             index=models.Index(models.F('run'), models.F('person'), condition=models.Q(('examined', False)), name='billing_suspects_open'),
         ),
+        migrations.AddIndex(
+            model_name='leadcredits',
+            index=models.Index(models.F('user_id'), condition=models.Q(('owed__gt', 0)), name='lead_credits_owing'),
+        ),
         migrations.RunPython(create_roles, migrations.RunPython.noop),
     ]

@@ -104,6 +104,9 @@ class LeadCredits(models.Model):
             models.CheckConstraint(condition=Q(balance__gte=0), name="lead_credits_not_negative"),
             models.CheckConstraint(condition=Q(owed__gte=0), name="lead_credits_owed_not_negative"),
         ]
+        indexes = [
+            models.Index("user_id", condition=Q(owed__gt=0), name="lead_credits_owing"),
+        ]
         triggers = [
             _ledger("insert", pgtrigger.Insert),
             _ledger("update", pgtrigger.Update),
