@@ -17,6 +17,7 @@ from billing.formatting import exponent, format_amount, format_money
 MINUTE, HOUR = 60, 3_600  # seconds
 
 Number = float | None  # None where there is nothing to show
+Kind = Literal["bars", "stack", "lines"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +94,7 @@ class Chart:
     url: str = ""
     links: Sequence[str] = ()
     ticks: Sequence[str] = ()
-    kind: Literal["bars", "stack", "lines"] = "bars"
+    kind: Kind = "bars"
 
     @property
     def name(self) -> str:

@@ -9,7 +9,13 @@ from django.urls import reverse
 from django.utils import timezone
 
 from billing.admin.home import Figure, Section
-from billing.models import InboxEvent, OperationRecord, Purchase, WebhookRejection
+from billing.models import (
+    InboxEvent,
+    OperationRecord,
+    Purchase,
+    ReconciliationRun,
+    WebhookRejection,
+)
 from tests.admin import rows
 from tests.admin.conftest import LogIn, count_queries
 
@@ -42,6 +48,14 @@ def start_worker(*, seen: timedelta = timedelta(seconds=5)) -> None:
 def test_all_is_well(support: Client) -> None:
     rows.inbox_event(status=Status.PROCESSED)
     start_worker()
+    ReconciliationRun.objects.create(
+        kind="daily",
+        status="done",
+        until=timezone.now(),
+        actor="worker",
+        signed_off_at=timezone.now(),
+        measures={"completeness": {"count": {"share": 1.0}}},
+    )
     page = support.get(reverse("admin:index")).content.decode()
     assert "Webhooks flow" in page
     assert "All that was paid is granted" in page
@@ -163,7 +177,7 @@ def test_it_costs_the_same_however_much_there_is(support: Client) -> None:
     rows.fill(3)
     few = count_queries(lambda: sections(support))
     rows.fill(57, start=3)
-    assert count_queries(lambda: sections(support)) == few <= 16
+    assert count_queries(lambda: sections(support)) == few <= 30
 
 
 @pytest.mark.parametrize(

@@ -1,17 +1,13 @@
-"""The home page: whether webhooks flow, and what waits for a person."""
+"""Whether webhooks flow, all that was paid is granted, and what people asked for was done."""
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator
 from datetime import datetime, timedelta
-from typing import Any
 
 from django.db.models import Count, Max, Min, Q, Sum
-from django.http import HttpRequest
-from django.utils import timezone
 from procrastinate.contrib.django.models import ProcrastinateWorker
 
 from billing.admin import cells
-from billing.admin.operations import GRANT, RECORD, REPLAY_MISSED, SYNC, SYNC_EVERYTHING
+from billing.admin.home.figures import Figure, Section
 from billing.admin.related import Table
 from billing.formatting import format_age, format_time
 from billing.models import (
@@ -34,64 +30,6 @@ UNFINISHED = timedelta(minutes=10)  # after which a started operation was interr
 LATEST = 5
 
 Status = InboxEvent.Status
-
-
-@dataclass(frozen=True, slots=True)
-class Figure:
-    """One figure, where it leads, and whether it is as it should be: in words, and a tone."""
-
-    title: str
-    value: str
-    url: str
-    verdict: str
-    tone: str = "success"
-
-    @property
-    def is_good(self) -> bool:
-        return self.tone == "success"
-
-
-@dataclass(slots=True)
-class Section:
-    """Figures on one question, and the answer: the worst tone of them decides."""
-
-    title: str
-    answers: Mapping[str, str]  # by tone
-    figures: list[Figure] = field(default_factory=list)
-
-    @property
-    def tone(self) -> str:
-        tones = {figure.tone for figure in self.figures}
-        return next((tone for tone in ("danger", "warning") if tone in tones), "success")
-
-    @property
-    def answer(self) -> str:
-        return self.answers[self.tone]
-
-
-def dashboard(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
-    """Adds the home page's sections to Unfold's context, as far as the user may see them."""
-    context["title"] = "Home"
-    now = timezone.now()
-    may_view = request.user.has_perm
-    sections = []
-    if may_view("billing.view_inboxevent"):
-        last = InboxEvent.objects.filter(source=InboxEvent.Source.WEBHOOK).order_by("-received_at")
-        newest = last.values_list("received_at", flat=True).first()
-        context["nothing_received"] = newest is None
-        sections.append(webhooks(newest, now))
-    if may_view("billing.view_purchase"):
-        sections.append(purchases())
-    if may_view("billing.view_operationrecord"):
-        sections.append(operations(now))
-        context["operations_table"] = latest_operations()
-    context["sections"] = sections
-    context["shortcuts"] = [
-        page
-        for page in (GRANT, SYNC, SYNC_EVERYTHING, RECORD, REPLAY_MISSED)
-        if page.is_permitted(request.user)
-    ]
-    return context
 
 
 def webhooks(newest: datetime | None, now: datetime) -> Section:

@@ -1,0 +1,43 @@
+"""The alerts that are open, above everything else."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from billing.admin.home.addresses import listed
+from billing.formatting import format_age
+from billing.models import Alert
+
+MOST = 10
+
+
+@dataclass(frozen=True, slots=True)
+class ShownAlert:
+    alert: Alert
+    age: str
+
+    @property
+    def tone(self) -> str:
+        """As its severity says; what is not known is taken for grave."""
+        return self.alert.severity if self.alert.severity in ("info", "warning") else "danger"
+
+    @property
+    def url(self) -> str:
+        """The page that shows what it is about, else its own; never one elsewhere."""
+        page = self.alert.page
+        is_ours = page.startswith("/") and not page.startswith("//")
+        return page if is_ours else listed(Alert)
+
+
+@dataclass(frozen=True, slots=True)
+class OpenAlerts:
+    shown: list[ShownAlert]
+    url: str
+    has_more: bool
+
+
+def open_alerts(now: datetime) -> OpenAlerts:
+    """What is so at present, the grave first, then the newest."""
+    rows = list(Alert.objects.filter(resolved_at=None)[: MOST + 1])
+    shown = [ShownAlert(row, format_age(row.opened_at, now)) for row in rows[:MOST]]
+    shown.sort(key=lambda one: ("danger", "warning", "info").index(one.tone))
+    return OpenAlerts(shown, listed(Alert), has_more=len(rows) > MOST)

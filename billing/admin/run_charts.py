@@ -1,0 +1,167 @@
+"""Charts of reconciliation: one run's events by the hour, and its measures from run to run."""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+from billing.admin import cells
+from billing.admin.charts import PERCENT, Chart, Kind, Number, Series, Unit, counted, duration
+from billing.admin.home.addresses import listed, page
+from billing.formatting import iso_time
+from billing.models import BillingEvent, ReconciliationRun
+
+Status = ReconciliationRun.Status
+TREND = 30  # runs
+MOST_HOURS = 100  # beyond, events are counted by the day
+MOST_DAYS = 92
+
+# What the charts need of a run, without its report and findings.
+FIELDS = ("kind", "status", "until", "started_at", "differences", "at_stake", "measures")
+
+
+def run_charts(run: ReconciliationRun) -> list[Chart]:
+    """What a run's page shows: its events, and the runs of its kind up to itself."""
+    runs = previous(run.kind, run.started_at)
+    return [
+        events(run),
+        differences(runs),
+        completeness(runs),
+        *timeliness(runs),
+        clearing(runs),
+    ]
+
+
+def previous(kind: str, until: datetime | None = None) -> list[ReconciliationRun]:
+    """The last runs of a kind that came to their end, the oldest first."""
+    rows = ReconciliationRun.objects.filter(kind=kind, status=Status.DONE).only(*FIELDS)
+    if until:
+        rows = rows.filter(started_at__lte=until)
+    return list(reversed(rows.order_by("-started_at")[:TREND]))
+
+
+def share(run: ReconciliationRun, measure: str) -> float | None:
+    """A measure's share by count, 0 to 1; None where the run did not take it."""
+    found = run.measures.get(measure, {}).get("count", {}).get("share")
+    return None if found is None else float(found)
+
+
+def missing(run: ReconciliationRun, measure: str) -> Number:
+    """What a share lacks of the whole, in per cent."""
+    found = share(run, measure)
+    return None if found is None else (1 - found) * 100
+
+
+def differences(runs: Sequence[ReconciliationRun]) -> Chart:
+    return over_runs(
+        runs,
+        "Differences by run",
+        "How many findings each run left; none is best.",
+        [Series("differences", [run.found for run in runs])],
+        counted("differences"),
+        kind="bars",
+        empty="No run has found any difference." if runs else "",
+    )
+
+
+def completeness(runs: Sequence[ReconciliationRun]) -> Chart:
+    return over_runs(
+        runs,
+        "Completeness: what was missing",
+        "Of what is at Stripe, the share that was not here when the run looked; 0 % is best.",
+        [Series("missing here", [missing(run, "completeness") for run in runs])],
+        PERCENT,
+    )
+
+
+def clearing(runs: Sequence[ReconciliationRun]) -> Chart:
+    return over_runs(
+        runs,
+        "Clearing: what was unexplained",
+        "Of the payments, the share that has not ended in a grant, an invoice, a refund or a"
+        " dispute; 0 % is best.",
+        [Series("unexplained", [missing(run, "clearing") for run in runs])],
+        PERCENT,
+    )
+
+
+def timeliness(runs: Sequence[ReconciliationRun]) -> list[Chart]:
+    """Two charts, since the worst is often a thousand times the median."""
+    return [
+        delay(runs, "median", "Half of what Stripe told was here sooner than this."),
+        delay(runs, "worst", "The longest that anything took from Stripe's own time to here."),
+    ]
+
+
+def delay(runs: Sequence[ReconciliationRun], which: str, about: str) -> Chart:
+    found: list[float | None] = [run.measures.get("timeliness", {}).get(which) for run in runs]
+    unit, seconds = duration(max((value for value in found if value is not None), default=0))
+    values = [None if value is None else value / seconds for value in found]
+    return over_runs(runs, f"Timeliness: {which} delay", about, [Series(which, values)], unit)
+
+
+def over_runs(
+    runs: Sequence[ReconciliationRun],
+    title: str,
+    about: str,
+    series: Sequence[Series],
+    unit: Unit,
+    *,
+    kind: Kind = "lines",
+    empty: str = "",
+) -> Chart:
+    """Values of one run each, by the time up to which it looked."""
+    return Chart(
+        title=title,
+        about=f"{about} The last {len(runs)} runs of this kind." if len(runs) > 1 else about,
+        unit=unit,
+        labels=[f"{run.until:%Y-%m-%d %H:%M}" for run in runs],
+        ticks=[f"{run.until:%m-%d}" for run in runs],
+        heading="Run up to (UTC)",
+        series=series,
+        kind=kind,
+        url=listed(ReconciliationRun, kind=runs[0].kind) if runs else listed(ReconciliationRun),
+        links=[page(run) for run in runs],
+        empty=empty or "No run has measured it yet.",
+    )
+
+
+def events(run: ReconciliationRun) -> Chart:
+    """Stripe's events and ours, side by side: by the hour, or by the day over a long time."""
+    hours = run.measures.get("events_by_hour", [])
+    counted_by = [(datetime.fromisoformat(hour), there, here) for hour, there, here in hours]
+    size = timedelta(hours=1)
+    if len(counted_by) > MOST_HOURS:
+        counted_by, size = by_day(counted_by)[-MOST_DAYS:], timedelta(days=1)
+    word = "hour" if size == timedelta(hours=1) else "day"
+    written = "%m-%d %H:%M" if word == "hour" else "%m-%d"
+    return Chart(
+        title=f"Events by {word}",
+        about=f"Made in each {word} (UTC), as Stripe lists them and as they are here.",
+        unit=counted("events"),
+        labels=[f"{start:%Y-%m-%d %H:%M}" for start, _, _ in counted_by],
+        ticks=[start.strftime(written) for start, _, _ in counted_by],
+        heading="From (UTC)",
+        series=[
+            Series("at Stripe", [there for _, there, _ in counted_by]),
+            Series("here", [here for _, _, here in counted_by]),
+        ],
+        kind="lines",
+        url=cells.changelist_url(BillingEvent),
+        links=[
+            cells.changelist_url(
+                BillingEvent,
+                created_at__gte=iso_time(start),
+                created_at__lt=iso_time(start + size),
+            )
+            for start, _, _ in counted_by
+        ],
+        empty="This run compared no events.",
+    )
+
+
+def by_day(hours: Sequence[tuple[datetime, int, int]]) -> list[tuple[datetime, int, int]]:
+    days: dict[datetime, tuple[int, int]] = {}
+    for hour, there, here in hours:
+        day = hour.replace(hour=0, minute=0, second=0, microsecond=0)
+        before = days.get(day, (0, 0))
+        days[day] = (before[0] + there, before[1] + here)
+    return [(day, *counts) for day, counts in sorted(days.items())]
