@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from billing.admin.charts import Chart
 
-WIDTH, HEIGHT = 360.0, 190.0
+WIDTH, HEIGHT = 340.0, 165.0
 TOP, RIGHT, BOTTOM, LEFT = 20.0, 8.0, 22.0, 8.0  # around the plot
-LETTER = 6.0  # the width of a letter on the axes
+LETTER = 6.2  # the width of a letter on the axes, at 11 px
 STEPS = 4  # of the vertical axis, about
 FILLED = 0.8  # of a label's room is taken by its bars
 MARK = 2.6  # from the middle of a line's mark to its edge

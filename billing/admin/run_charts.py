@@ -56,7 +56,7 @@ def differences(runs: Sequence[ReconciliationRun]) -> Chart:
         "Differences by run",
         "How many findings each run left; none is best.",
         [Series("differences", [run.found for run in runs])],
-        counted("differences"),
+        counted("findings"),
         kind="bars",
         empty="No run has found any difference." if runs else "",
     )

@@ -18,6 +18,7 @@ from billing.models import BillingPayment, CreditEntry, PaymentReversal
 
 CREDIT_DAYS = 14
 WEEK = timedelta(days=7)
+Net = Counter[tuple[datetime, bool]]  # minor units by day, and by whether later than now was
 MOST = 6  # currencies with a chart of their own, those with the most payments
 
 
@@ -59,35 +60,39 @@ def credits_by_day(now: datetime) -> Chart:
 
 
 def revenue(now: datetime) -> Section:
-    """What was paid in these seven days against the seven before: a chart for each currency.
-
-    Payments that succeeded, less the refunds and lost or open disputes of the same day: what
-    moved through Stripe. What was paid elsewhere is not in it.
-    """
+    """What was paid in these seven days against the seven before: a chart for each currency."""
     zone = buckets.report_zone()
     starts = buckets.days(now, zone, 14)
-    net: defaultdict[str, Counter[tuple[datetime, bool]]] = defaultdict(Counter)
-    payments: Counter[str] = Counter()
-    for day, later, currency, total, count in by_day(
-        BillingPayment.objects.filter(status="succeeded"), starts[0], now
-    ):
-        net[currency][day, later] += total
-        payments[currency] += count
-    for day, later, currency, total, _ in by_day(
-        PaymentReversal.objects.filter(active=True), starts[0], now
-    ):
-        net[currency][day, later] -= total
-    currencies = sorted(net, key=lambda currency: (-payments[currency], currency))
+    net = net_by_day(starts[0], now)
     section = Section("Revenue against the week before", {})
-    section.charts = [
-        compared(currency, net[currency], starts, now) for currency in currencies[:MOST]
-    ]
-    left_out = ", ".join(currency.upper() for currency in currencies[MOST:])
-    if left_out:
-        section.note = f"Not shown: {left_out}. See the list of payments."
-    if not currencies:
-        section.note = "Nothing was paid or refunded in the past 14 days."
+    section.charts = [compared(currency, net[currency], starts, now) for currency in [*net][:MOST]]
+    section.note = (
+        "Payments that succeeded, less the refunds and disputes of the day, by the day on which"
+        f" Stripe made them ({zone}). What was paid outside Stripe is not in it. Today is not over."
+        if net
+        else "Nothing was paid or refunded in the past 14 days."
+    )
+    if left_out := ", ".join(currency.upper() for currency in [*net][MOST:]):
+        section.note += f" Not shown: {left_out}."
     return section
+
+
+def net_by_day(since: datetime, now: datetime) -> dict[str, Net]:
+    """What moved through Stripe, by currency, those with the most payments first.
+
+    Payments that succeeded, less the refunds and the disputes, lost or undecided, of the day.
+    """
+    net: defaultdict[str, Net] = defaultdict(Counter)
+    payments: Counter[str] = Counter()
+    paid = BillingPayment.objects.filter(status="succeeded")
+    taken_back = PaymentReversal.objects.filter(active=True)
+    for day, later, currency, amount, count in by_day(paid, since, now):
+        net[currency][day, later] += amount
+        payments[currency] += count
+    for day, later, currency, amount, _ in by_day(taken_back, since, now):
+        net[currency][day, later] -= amount
+    order = sorted(net, key=lambda currency: (-payments[currency], currency))
+    return {currency: net[currency] for currency in order}
 
 
 def by_day(
@@ -107,9 +112,7 @@ def by_day(
     return found
 
 
-def compared(
-    currency: str, net: Counter[tuple[datetime, bool]], starts: list[datetime], now: datetime
-) -> Chart:
+def compared(currency: str, net: Net, starts: list[datetime], now: datetime) -> Chart:
     """One currency's seven days beside the seven before."""
     before, these = starts[:7], starts[7:]
     so_far = sum(net[start, True] for start in these)
@@ -119,9 +122,7 @@ def compared(
         title=f"Paid in {currency.upper() or 'no currency'}",
         about=(
             f"{format_money(so_far, currency)} in these seven days so far, and"
-            f" {format_money(by_then, currency)} by this time a week before{change}. Payments that"
-            " succeeded, less refunds and disputes, by the day on which Stripe made them,"
-            f" {buckets.report_zone()}. Today is not over."
+            f" {format_money(by_then, currency)} by this time a week before{change}."
         ),
         unit=money_unit(currency),
         labels=[
@@ -142,5 +143,5 @@ def compared(
     )
 
 
-def total(net: Counter[tuple[datetime, bool]], day: datetime) -> int:
+def total(net: Net, day: datetime) -> int:
     return net[day, False] + net[day, True]
