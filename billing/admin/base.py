@@ -16,6 +16,7 @@ from django.utils.text import capfirst
 from unfold.views import ChangeList
 
 from billing.admin.export import Exportable
+from billing.admin.filters import span_words
 from billing.admin.forms import User
 from billing.admin.offers import Offer, ShownOffer, bulk_action
 from billing.admin.related import Related
@@ -130,7 +131,8 @@ class ReadOnlyAdmin(Exportable):
     def changelist_view(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> TemplateResponse:
-        context = {"title": capfirst(self.opts.verbose_name_plural), **(extra_context or {})}
+        title, span = capfirst(self.opts.verbose_name_plural), span_words(request.GET.dict())
+        context = {"title": f"{title}, {span}" if span else title, **(extra_context or {})}
         return super().changelist_view(request, context)
 
     def render_change_form(

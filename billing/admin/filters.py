@@ -1,6 +1,6 @@
 """The lists' filters: fixed choices, so that none has to scan a table to know its own."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any, ClassVar
 
@@ -8,7 +8,10 @@ from django.contrib.admin import ModelAdmin, SimpleListFilter
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 from django.utils import timezone
+from django.utils.dateparse import parse_datetime
+from django.utils.timezone import is_aware
 
+from billing.formatting import format_time
 from billing.models import OperationRecord
 
 MOST_ACTORS = 100
@@ -104,6 +107,22 @@ def since_filter(field: str, words: str) -> type[SimpleListFilter]:
             return queryset.filter(**{f"{field}__gte": timezone.now() - chosen[1]})
 
     return SinceFilter
+
+
+def span_words(query: Mapping[str, str]) -> str:
+    """The times between which a list's address asks for rows, as charts ask; '' where it does not.
+
+    Django's own lookups do it (`received_at__gte`, `received_at__lt`), and show it nowhere.
+    """
+    said = []
+    for lookup, word in (("__gte", "from"), ("__lt", "to")):
+        values = [value for name, value in query.items() if name.endswith(lookup)]
+        try:
+            moments = [moment for value in values if (moment := parse_datetime(value))]
+        except ValueError:
+            return ""
+        said += [f"{word} {format_time(moment)}" for moment in moments if is_aware(moment)]
+    return " ".join(said)
 
 
 LIVEMODE = choice_filter(

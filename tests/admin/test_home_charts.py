@@ -10,6 +10,7 @@ from django.test import Client
 from django.urls import reverse
 
 from billing.admin.charts import Chart
+from billing.admin.filters import span_words
 from billing.models import (
     Alert,
     BillingPayment,
@@ -168,6 +169,8 @@ def test_events_are_counted_by_the_minute_and_by_the_hour(page: Any, support: Cl
     # A column leads to the very rows it counts.
     chart = shown["Events per minute"]
     assert {row.stripe_event_id for row in listed(support, chart.links[-6])} == {"evt_1", "evt_2"}
+    text = support.get(chart.links[-6]).content.decode()
+    assert "Inbox, from 2026-03-11 12:25:00 UTC to 2026-03-11 12:26:00 UTC" in text
     assert "Nothing was delivered" not in page(text=True)
     InboxEvent.objects.all().delete()
     assert "Nothing was delivered in the past hour." in page(text=True)
@@ -320,3 +323,27 @@ def test_it_costs_the_same_however_much_there_is(page: Any) -> None:
     few = count_queries(page)
     fill(3, 40)
     assert count_queries(page) == few <= 30
+
+
+@pytest.mark.parametrize(
+    ("query", "words"),
+    [
+        ({"a__gte": "2026-03-11T12:00:00Z"}, "from 2026-03-11 12:00:00 UTC"),
+        ({"a__lt": "2026-03-11T12:00:00+01:00"}, "to 2026-03-11 11:00:00 UTC"),
+        ({"a__gte": "2026-03-11T12:00:00"}, ""),
+        ({"a__gte": "2026-02-31T12:00:00Z", "amount__lt": "5"}, ""),
+        ({"q": "2026-03-11T12:00:00Z"}, ""),
+        ({}, ""),
+    ],
+)
+def test_a_list_says_between_which_times_it_was_asked_for(
+    query: dict[str, str], words: str
+) -> None:
+    assert span_words(query) == words
+
+
+@pytest.mark.parametrize("value", ["garbage", "2026-02-31T12:00:00Z", "", "<script>"])
+def test_a_span_that_is_none_breaks_no_list(support: Client, value: str) -> None:
+    url = reverse("admin:billing_inboxevent_changelist")
+    response = support.get(url, {"received_at__gte": value}, follow=True)
+    assert response.status_code == 200

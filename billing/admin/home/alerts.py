@@ -36,8 +36,8 @@ class OpenAlerts:
 
 
 def open_alerts(now: datetime) -> OpenAlerts:
-    """What is so at present, the grave first, then the newest."""
-    rows = list(Alert.objects.filter(resolved_at=None)[: MOST + 1])
-    shown = [ShownAlert(row, format_age(row.opened_at, now)) for row in rows[:MOST]]
-    shown.sort(key=lambda one: ("danger", "warning", "info").index(one.tone))
-    return OpenAlerts(shown, listed(Alert), has_more=len(rows) > MOST)
+    """What is so at present: dangers before warnings, then the newest."""
+    rows = Alert.objects.filter(resolved_at=None).order_by("severity", "-opened_at", "-id")
+    found = list(rows[: MOST + 1])
+    shown = [ShownAlert(row, format_age(row.opened_at, now)) for row in found[:MOST]]
+    return OpenAlerts(shown, listed(Alert), has_more=len(found) > MOST)
