@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from typing import Any
 
 from billing.admin import cells
 from billing.admin.charts import PERCENT, Chart, Kind, Number, Series, Unit, counted, duration
-from billing.admin.home.addresses import listed, page
 from billing.formatting import iso_time
 from billing.models import BillingEvent, ReconciliationRun
 
@@ -92,10 +92,16 @@ def timeliness(runs: Sequence[ReconciliationRun]) -> list[Chart]:
 
 
 def delay(runs: Sequence[ReconciliationRun], which: str, about: str) -> Chart:
-    found: list[float | None] = [run.measures.get("timeliness", {}).get(which) for run in runs]
+    found = [seconds_of(run.measures.get("timeliness", {}).get(which)) for run in runs]
     unit, seconds = duration(max((value for value in found if value is not None), default=0))
     values = [None if value is None else value / seconds for value in found]
     return over_runs(runs, f"Timeliness: {which} delay", about, [Series(which, values)], unit)
+
+
+def seconds_of(delay: Any) -> float | None:
+    """A delay in seconds; the worst is told with the event that took so long."""
+    value = delay.get("seconds") if isinstance(delay, dict) else delay
+    return None if value is None else float(value)
 
 
 def over_runs(
@@ -118,8 +124,10 @@ def over_runs(
         heading="Run up to (UTC)",
         series=series,
         kind=kind,
-        url=listed(ReconciliationRun, kind=runs[0].kind) if runs else listed(ReconciliationRun),
-        links=[page(run) for run in runs],
+        url=cells.changelist_url(ReconciliationRun, kind=runs[0].kind)
+        if runs
+        else cells.changelist_url(ReconciliationRun),
+        links=[cells.page_url(run) for run in runs],
         empty=empty or "No run has measured it yet.",
     )
 

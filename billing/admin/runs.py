@@ -21,6 +21,7 @@ from billing.admin.forms import User
 from billing.admin.offers import Offer, ShownOffer
 from billing.admin.operations import SIGN_OFF, START_RECONCILIATION
 from billing.admin.related import Related
+from billing.admin.run_charts import run_charts
 from billing.diagnosis.kinds import label_of
 from billing.formatting import format_money, format_time
 from billing.models import (
@@ -422,6 +423,7 @@ class RunAdmin(ReadOnlyAdmin):
                     )
                     if table.rows or table.note
                 ],
+                "charts": run_charts(obj),
                 "hours": hours_table(obj),
             }
         return super().render_change_form(request, context, add, change, form_url, obj)

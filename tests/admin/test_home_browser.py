@@ -7,10 +7,9 @@ from django.urls import reverse
 from django.utils import timezone
 from playwright.sync_api import expect
 
-from billing.models import Alert, ReconciliationRun
+from billing.models import Alert
 from tests.admin import rows
 from tests.admin.test_browser import PHONE, Desk, desk
-from tests.admin.test_home_charts import finding
 from tests.admin.test_search_browser import violations
 
 __all__ = ["desk"]
@@ -29,20 +28,17 @@ def busy_day() -> None:
         rows.inbox_event(f"evt_{i}", received_at=now - timedelta(hours=i))
         rows.payment(f"ch_{i}", amount=2900 * (i % 5 + 1), created_at=ago)
         rows.payment(f"ch_jpy_{i}", amount=900 * (i % 3), currency="jpy", created_at=ago)
-        ReconciliationRun.objects.create(
-            kind="daily",
-            status="done",
+        rows.run(
             started_at=ago,
             until=ago,
-            actor="worker",
             differences={"pack_not_granted": i % 4},
             at_stake={"usd": 4500},
             measures={"completeness": {"count": {"share": 1 - i % 4 / 1000}}},
         )
     rows.grant("u_ada", 50)
     rows.grant("u_ada", -3)
-    finding("cs_1")
-    finding("cs_2", kind="event_waiting", severity="warning", rank=2, amount=None)
+    rows.finding("cs_1")
+    rows.finding("cs_2", kind="event_waiting", severity="warning", rank=2, amount=None)
 
 
 def test_the_home_page_can_be_read_and_used_by_all(desk: Desk) -> None:

@@ -27,7 +27,7 @@ def measured(share: float, median: float, worst: float, hours: int = 48) -> dict
     return {
         "completeness": {"count": {"stripe": 100, "here": 99, "share": share}},
         "clearing": {"count": {"share": share}},
-        "timeliness": {"median": median, "worst": worst},
+        "timeliness": {"median": median, "worst": {"seconds": worst, "event": "evt_1"}},
         "events_by_hour": [
             [(START + timedelta(hours=i)).isoformat(), 5, 4 if i == 30 else 5] for i in range(hours)
         ],

@@ -21,7 +21,7 @@ def dashboard(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
     if may_view("billing.view_alert"):
         context["alerts"] = alerts.open_alerts(now)
     if may_view("billing.view_findingrecord"):
-        shown.append(findings.section(now))
+        shown.append(findings.section())
     if may_view("billing.view_operationrecord"):
         shown.append(sections.operations(now))
         context["operations_table"] = sections.latest_operations()

@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-from billing.admin.home.addresses import listed
+from django.urls import reverse
+
 from billing.formatting import format_age
 from billing.models import Alert
 
@@ -25,7 +26,7 @@ class ShownAlert:
         """The page that shows what it is about, else its own; never one elsewhere."""
         page = self.alert.page
         is_ours = page.startswith("/") and not page.startswith("//")
-        return page if is_ours else listed(Alert)
+        return page if is_ours else list_url()
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,9 +36,13 @@ class OpenAlerts:
     has_more: bool
 
 
+def list_url() -> str:
+    return f"{reverse('admin:index')}billing/alert/"
+
+
 def open_alerts(now: datetime) -> OpenAlerts:
     """What is so at present: dangers before warnings, then the newest."""
     rows = Alert.objects.filter(resolved_at=None).order_by("severity", "-opened_at", "-id")
     found = list(rows[: MOST + 1])
     shown = [ShownAlert(row, format_age(row.opened_at, now)) for row in found[:MOST]]
-    return OpenAlerts(shown, listed(Alert), has_more=len(found) > MOST)
+    return OpenAlerts(shown, list_url(), has_more=len(found) > MOST)

@@ -5,19 +5,18 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from django.db.models import Count, Min, Q, Sum
+from django.db.models import Count, Min, Sum
 
 from billing.admin import cells
 from billing.admin.findings import AT_STAKE, TONES
-from billing.admin.home.addresses import listed
 from billing.admin.home.figures import Figure, Section
 from billing.admin.related import Table
 from billing.diagnosis.findings import Severity
-from billing.diagnosis.kinds import Kind
+from billing.diagnosis.kinds import label_of
 from billing.formatting import format_money
 from billing.models import FindingRecord
+from billing.reconciliation.worklist import open_findings
 
-State = FindingRecord.State
 SHOWN = (Severity.ACCESS, Severity.MONEY, Severity.WARNING)
 MOST = 10  # kinds
 
@@ -69,14 +68,9 @@ def worth(amounts: Mapping[str, int], credits_: int) -> str:
     return ", ".join(said + ([f"{credits_:,} credits"] if credits_ else [])) or cells.EMPTY
 
 
-def is_open(now: datetime) -> Q:
-    """Open, or put off until a time that has passed."""
-    return Q(state=State.OPEN) | Q(state=State.SNOOZED, snoozed_until__lte=now)
-
-
-def open_groups(now: datetime) -> list[Group]:
+def open_groups() -> list[Group]:
     found = (
-        FindingRecord.objects.filter(is_open(now))
+        open_findings()
         .order_by()
         .values_list("kind", "severity", "rank", "currency")
         .annotate(Count("id"), Sum("amount"), Sum("credits"), Min("first_seen_at"))
@@ -92,9 +86,9 @@ def piled(groups: Iterable[Group], by: str) -> dict[str, Pile]:
     return piles
 
 
-def section(now: datetime) -> Section:
+def section() -> Section:
     """What differs from Stripe, and waits for somebody."""
-    groups = open_groups(now)
+    groups = open_groups()
     piles = piled(groups, "severity")
     return Section(
         "Findings",
@@ -110,7 +104,7 @@ def section(now: datetime) -> Section:
 
 def figure(severity: Severity, pile: Pile | None) -> Figure:
     """How many of a severity are open, and what they are worth."""
-    url = listed(FindingRecord, severity=severity)
+    url = cells.changelist_url(FindingRecord, severity=severity)
     if pile is None:
         return Figure(AT_STAKE[severity], "0", url, "None, as it should be.")
     known = pile.worth != cells.EMPTY
@@ -126,9 +120,9 @@ def table(piles: Mapping[str, Pile]) -> Table:
         headers=["What", "Open", "At stake", "Severity", "Oldest (UTC)"],
         rows=[
             (
-                listed(FindingRecord, kind=kind),
+                cells.changelist_url(FindingRecord, kind=kind),
                 [
-                    str(Kind(kind).label) if kind in Kind.values else kind,
+                    label_of(kind),
                     f"{pile.count:,}",
                     pile.worth,
                     cells.label(AT_STAKE[pile.severity], TONES[pile.severity]),
@@ -138,5 +132,5 @@ def table(piles: Mapping[str, Pile]) -> Table:
             for kind, pile in ordered[:MOST]
         ],
         empty="",
-        more=listed(FindingRecord) if len(ordered) > MOST else "",
+        more=cells.changelist_url(FindingRecord) if len(ordered) > MOST else "",
     )

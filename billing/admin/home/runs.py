@@ -3,7 +3,7 @@
 from datetime import datetime, timedelta
 
 from billing.admin import run_charts
-from billing.admin.home.addresses import listed, page
+from billing.admin.cells import EMPTY, changelist_url, page_url
 from billing.admin.home.figures import Figure, Section
 from billing.admin.home.findings import worth
 from billing.formatting import format_age, format_time
@@ -33,42 +33,44 @@ def section(now: datetime) -> Section:
 def last_run(run: ReconciliationRun | None, now: datetime) -> Figure:
     title = "Last reconciliation"
     if run is None:
-        url = listed(ReconciliationRun)
+        url = changelist_url(ReconciliationRun)
         return Figure(title, "none yet", url, f"Nothing was compared. {START_IT}", "warning")
     value = f"{run.get_kind_display()}, {format_age(run.started_at, now)}"
     if run.status == Status.FAILED:
-        return Figure(title, value, page(run), f"It failed: {run.error}", "danger")
+        return Figure(title, value, page_url(run), f"It failed: {run.error}", "danger")
     if run.status == Status.RUNNING:
-        return Figure(title, value, page(run), f"It is at work: {run.stage or 'starting'}.")
+        return Figure(title, value, page_url(run), f"It is at work: {run.stage or 'starting'}.")
     if now - run.started_at > LATE:
-        return Figure(title, value, page(run), f"None for more than a day. {START_IT}", "danger")
-    return Figure(title, value, page(run), f"It looked up to {format_time(run.until)}.")
+        return Figure(
+            title, value, page_url(run), f"None for more than a day. {START_IT}", "danger"
+        )
+    return Figure(title, value, page_url(run), f"It looked up to {format_time(run.until)}.")
 
 
 def found(run: ReconciliationRun) -> Figure:
     if not run.found:
         words = "Nothing so far." if run.status == Status.RUNNING else "Nothing, as it should be."
-        return Figure("It found", "0 differences", page(run), words)
+        return Figure("It found", "0 differences", page_url(run), words)
     amounts = {name: amount for name, amount in run.at_stake.items() if name != "credits"}
     words = f"{worth(amounts, run.at_stake.get('credits', 0))} at stake."
-    return Figure("It found", f"{run.found:,} differences", page(run), words, "warning")
+    return Figure("It found", f"{run.found:,} differences", page_url(run), words, "warning")
 
 
 def completeness(run: ReconciliationRun) -> Figure:
     """How much of what is at Stripe was here. 99.996 % is not rounded up to the whole."""
     title, share = "Completeness", run_charts.share(run, "completeness")
     if share is None:
-        return Figure(title, "–", page(run), "It was not measured.")
+        return Figure(title, EMPTY, page_url(run), "It was not measured.")
     value = f"{int(share * 10_000) / 100:g} %"
     if share < 1:
-        return Figure(title, value, page(run), "Not all that is at Stripe was here.", "warning")
-    return Figure(title, value, page(run), "All that is at Stripe was here.")
+        return Figure(title, value, page_url(run), "Not all that is at Stripe was here.", "warning")
+    return Figure(title, value, page_url(run), "All that is at Stripe was here.")
 
 
 def signed_off(run: ReconciliationRun) -> Figure:
     title = "Signed off"
     if run.signed_off_at:
         words = f"At {format_time(run.signed_off_at)}: {run.sign_off}"
-        return Figure(title, f"by {run.signed_off_by}", page(run), words)
+        return Figure(title, f"by {run.signed_off_by}", page_url(run), words)
     tone = "warning" if run.status == Status.DONE else "success"
-    return Figure(title, "not yet", page(run), "Finance looks, and says so with a word.", tone)
+    return Figure(title, "not yet", page_url(run), "Finance looks, and says so with a word.", tone)
