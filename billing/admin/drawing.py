@@ -20,6 +20,7 @@ TOP, RIGHT, BOTTOM, LEFT = 20.0, 8.0, 22.0, 8.0  # around the plot
 LETTER = 6.2  # the width of a letter on the axes, at 11 px
 STEPS = 4  # of the vertical axis, about
 FILLED = 0.8  # of a label's room is taken by its bars
+WIDEST = 30.0  # of all bars of a label
 MARK = 2.6  # from the middle of a line's mark to its edge
 
 
@@ -152,17 +153,20 @@ def labels(words: Sequence[str], plane: Plane) -> list[Tick]:
     every = max(1, math.ceil(needed / plane.room))
     last = len(words) - 1
     edge = needed / 2 - LETTER / 2  # from which a label in the middle would stick out
-    return [
-        Tick(min(plane.x(i + 0.5), WIDTH - edge), word)
-        for i, word in enumerate(words)
-        if (last - i) % every == 0 and plane.x(i + 0.5) >= edge
+    end = min(plane.x(last + 0.5), WIDTH - edge)
+    before = [
+        Tick(plane.x(i + 0.5), word)
+        for i, word in enumerate(words[:-1])
+        if (last - i) % every == 0 and edge <= plane.x(i + 0.5) <= end - needed
     ]
+    return [*before, Tick(end, words[-1])]
 
 
 def bars(chart: Chart, plane: Plane) -> list[Shape]:
     """Each label's bars side by side, or one upon the other."""
     stacked = chart.kind == "stack"
-    width = plane.room * FILLED / (1 if stacked else len(chart.series))
+    together = min(plane.room * FILLED, WIDEST)
+    width = together if stacked else together / len(chart.series)
     bases = [0.0] * plane.count
     shapes = []
     for n, series in enumerate(chart.series):
@@ -170,7 +174,7 @@ def bars(chart: Chart, plane: Plane) -> list[Shape]:
         for i, value in enumerate(series.values):
             if not value:
                 continue
-            start = plane.x(i + (1 - FILLED) / 2) + (0 if stacked else n * width)
+            start = plane.x(i + 0.5) - together / 2 + (0 if stacked else n * width)
             paths.append(bar(start, width, plane.y(bases[i]), plane.y(bases[i] + value)))
             bases[i] += value if stacked else 0
         shapes.append(Shape(series.name, n + 1, "".join(paths)))

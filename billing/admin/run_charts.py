@@ -1,5 +1,6 @@
 """Charts of reconciliation: one run's events by the hour, and its measures from run to run."""
 
+from collections import defaultdict
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
@@ -11,7 +12,7 @@ from billing.models import BillingEvent, ReconciliationRun
 
 Status = ReconciliationRun.Status
 TREND = 30  # runs
-MOST_HOURS = 100  # beyond, events are counted by the day
+MOST_HOURS = 48
 MOST_DAYS = 92
 
 # What the charts need of a run, without its report and findings.
@@ -22,7 +23,7 @@ def run_charts(run: ReconciliationRun) -> list[Chart]:
     """What a run's page shows: its events, and the runs of its kind up to itself."""
     runs = previous(run.kind, run.started_at)
     return [
-        events(run),
+        *events(run),
         differences(runs),
         completeness(runs),
         *timeliness(runs),
@@ -132,25 +133,41 @@ def over_runs(
     )
 
 
-def events(run: ReconciliationRun) -> Chart:
-    """Stripe's events and ours, side by side: by the hour, or by the day over a long time."""
-    hours = run.measures.get("events_by_hour", [])
-    counted_by = [(datetime.fromisoformat(hour), there, here) for hour, there, here in hours]
-    size = timedelta(hours=1)
-    if len(counted_by) > MOST_HOURS:
-        counted_by, size = by_day(counted_by)[-MOST_DAYS:], timedelta(days=1)
-    word = "hour" if size == timedelta(hours=1) else "day"
-    written = "%m-%d %H:%M" if word == "hour" else "%m-%d"
+def events(run: ReconciliationRun) -> list[Chart]:
+    """Stripe's events and ours: by the day, and by the hour in the last two days."""
+    found = run.measures.get("events_by_hour", [])
+    hours = [(datetime.fromisoformat(hour), there, here) for hour, there, here in found]
+    days = [(hour.replace(hour=0, minute=0, second=0), *counts) for hour, *counts in hours]
+    return [
+        events_by("day", timedelta(days=1), days, MOST_DAYS, "%m-%d"),
+        events_by("hour", timedelta(hours=1), hours, MOST_HOURS, "%H:%M"),
+    ]
+
+
+def events_by(
+    word: str,
+    size: timedelta,
+    counts: Sequence[tuple[datetime, int, int]],
+    most: int,
+    written: str,
+) -> Chart:
+    """Each day or hour from the first to the last, also those without any event."""
+    sums: defaultdict[datetime, tuple[int, int]] = defaultdict(lambda: (0, 0))
+    for start, there, here in counts:
+        sums[start] = (sums[start][0] + there, sums[start][1] + here)
+    first, last = min(sums, default=None), max(sums, default=None)
+    number = (last - first) // size + 1 if first and last else 0
+    starts = [last - size * i for i in reversed(range(min(number, most)))] if last else []
     return Chart(
         title=f"Events by {word}",
         about=f"Made in each {word} (UTC), as Stripe lists them and as they are here.",
         unit=counted("events"),
-        labels=[f"{start:%Y-%m-%d %H:%M}" for start, _, _ in counted_by],
-        ticks=[start.strftime(written) for start, _, _ in counted_by],
+        labels=[f"{start:%Y-%m-%d %H:%M}" for start in starts],
+        ticks=[start.strftime(written) for start in starts],
         heading="From (UTC)",
         series=[
-            Series("at Stripe", [there for _, there, _ in counted_by]),
-            Series("here", [here for _, _, here in counted_by]),
+            Series("at Stripe", [sums[start][0] for start in starts]),
+            Series("here", [sums[start][1] for start in starts]),
         ],
         kind="lines",
         url=cells.changelist_url(BillingEvent),
@@ -160,16 +177,7 @@ def events(run: ReconciliationRun) -> Chart:
                 created_at__gte=iso_time(start),
                 created_at__lt=iso_time(start + size),
             )
-            for start, _, _ in counted_by
+            for start in starts
         ],
         empty="This run compared no events.",
     )
-
-
-def by_day(hours: Sequence[tuple[datetime, int, int]]) -> list[tuple[datetime, int, int]]:
-    days: dict[datetime, tuple[int, int]] = {}
-    for hour, there, here in hours:
-        day = hour.replace(hour=0, minute=0, second=0, microsecond=0)
-        before = days.get(day, (0, 0))
-        days[day] = (before[0] + there, before[1] + here)
-    return [(day, *counts) for day, counts in sorted(days.items())]

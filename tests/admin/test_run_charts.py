@@ -58,14 +58,19 @@ def test_runs_of_a_kind_are_compared_up_to_the_one_that_is_looked_at() -> None:
     assert shown["Differences by run"].links[-1].endswith(f"/{looked_at.pk}/change/")
 
 
-def test_events_are_shown_by_the_hour_and_over_a_long_time_by_the_day() -> None:
+def test_events_are_shown_by_the_day_and_at_last_by_the_hour() -> None:
     chart = charts(run(2, measures=measured(1, 1, 1)))["Events by hour"]
     at_stripe, here = chart.series
     assert (at_stripe.values[30], here.values[30]) == (5, 4)
     assert "created_at__gte=2026-03-02T06%3A00%3A00Z" in chart.links[30]
-    chart = charts(run(9, measures=measured(1, 1, 1, hours=24 * 7)))["Events by day"]
-    assert [series.values[1] for series in chart.series] == [120, 119]
-    assert len(chart.labels) == 7
+    week = charts(run(9, measures=measured(1, 1, 1, hours=24 * 7)))
+    assert [series.values[1] for series in week["Events by day"].series] == [120, 119]
+    assert len(week["Events by day"].labels) == 7
+    assert len(week["Events by hour"].labels) == 48
+    # An hour without any event has its place, too.
+    gap = [["2026-03-01T10:00:00+00:00", 9, 8], ["2026-03-01T13:00:00+00:00", 1, 1]]
+    chart = charts(run(10, measures={"events_by_hour": gap}))["Events by hour"]
+    assert [list(series.values) for series in chart.series] == [[9, 0, 0, 1], [8, 0, 0, 1]]
 
 
 def test_a_run_that_measured_nothing_says_so() -> None:
