@@ -24,6 +24,7 @@ from django.db.models import (
 from django.db.models.fields.json import KT
 from django.db.models.functions import Cast, Coalesce, Concat, Upper
 from django.utils import timezone
+from djstripe.models import Charge
 
 from billing.database import cursor
 from billing.diagnosis.at_stripe import AtStripe
@@ -221,11 +222,6 @@ def _add_payments(facts: Facts, about: Sequence[str]) -> None:
     facts.invoice_of = dict(pairs.values_list("payment_intent_id", "stripe_invoice_id"))
     made = Q(payment_intent_id__in=intents) | Q(stripe_id__in=about)
     facts.reversals = list(PaymentReversal.objects.filter(made)[:MOST])
-    facts.bought_with = set(
-        Purchase.objects.filter(payment_intent_id__in=intents).values_list(
-            "payment_intent_id", flat=True
-        )
-    )
 
 
 def _add_credits(facts: Facts, user: str) -> None:
@@ -347,6 +343,17 @@ def _add_changes_by_hand(facts: Facts) -> None:
     subjects = facts.object_ids | ({facts.user_id} if facts.user_id else set())
     applied = OperationRecord.objects.filter(status=OperationRecord.Status.APPLIED)
     facts.operations = list(applied.filter(subject__in=subjects)[:MOST])
+
+
+def read_uses(facts: Facts) -> None:
+    """Adds what payments were for (`bought_with`), and which took nothing yet (`authorised`): for
+    the checks of the books alone."""
+    intents = [row.payment_intent_id for row in facts.payments if row.payment_intent_id]
+    bought = Purchase.objects.filter(payment_intent_id__in=intents)
+    facts.bought_with = set(bought.values_list("payment_intent_id", flat=True))
+    charges = [row.stripe_charge_id for row in facts.payments]
+    held = Charge.objects.filter(id__in=charges, stripe_data__captured=False)
+    facts.authorised = set(held.values_list("id", flat=True))
 
 
 def read_received(facts: Facts) -> None:

@@ -16,7 +16,7 @@ from billing.diagnosis import checks
 from billing.diagnosis.at_stripe import AtStripe
 from billing.diagnosis.checks.people import TABLES
 from billing.diagnosis.examination import findings
-from billing.diagnosis.facts import Facts, Person, gather, read_about, read_received
+from billing.diagnosis.facts import Facts, Person, gather, read_about, read_received, read_uses
 from billing.diagnosis.findings import Finding
 from billing.diagnosis.kinds import RECONCILED
 from billing.gateway.client import PATHS, Gateway, StripeNotFoundError, patiently
@@ -30,7 +30,7 @@ from billing.models import (
     ReconciliationRun,
     ReconciliationSuspect,
 )
-from billing.reconciliation import measures, worklist
+from billing.reconciliation import worklist
 from billing.reconciliation.lists import EVENTS
 from billing.reconciliation.reading import trimmed
 
@@ -150,7 +150,7 @@ def examine(
     about = _about(suspects, asked)
     facts = gather(one.person, about=about)
     facts.stripe = asked
-    facts.authorised = measures.authorised(row.stripe_charge_id for row in facts.payments)
+    read_uses(facts)
     for kind, object_id in _changed_by_hand(facts):
         if object_id not in asked.of(kind) and object_id not in asked.gone:
             _ask(kind, object_id, asked, stripe)

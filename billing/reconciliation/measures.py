@@ -1,7 +1,6 @@
 """Two measures of a run's window: how soon it was here, and whether every payment has cleared."""
 
 from collections import defaultdict
-from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -185,12 +184,6 @@ def explained_payments() -> QuerySet[Any]:
             )
         )
     )
-
-
-def authorised(charge_ids: Iterable[str]) -> set[str]:
-    """Those of the charges of which nothing was taken yet."""
-    held = Charge.objects.filter(id__in=list(charge_ids), stripe_data__captured=False)
-    return set(held.values_list("id", flat=True))
 
 
 def unexplained_payments() -> QuerySet[BillingPayment]:

@@ -79,7 +79,7 @@ def test_open_alerts_stand_above_all(page: Any) -> None:
     alert("abroad", page="//evil.example/", title=rows.HOSTILE, detail=rows.HOSTILE)
     alert("over", title="It is over", resolved_at=NOW)
     shown = page()["alerts"].shown
-    assert [one.alert.key for one in shown] == ["abroad", "worker", "quiet"]
+    assert [one.alert.key for one in shown] == ["worker", "abroad", "quiet"]
     assert [one.age for one in shown] == ["1 hour ago"] * 3
     text = page(text=True)
     for words in ("Open alerts", "The last was seen 5 minutes ago.", "since 2026-03-11 11:30 UTC"):

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-from django.urls import reverse
-
+from billing.admin.cells import changelist_url
+from billing.alerts import state
 from billing.formatting import format_age
 from billing.models import Alert
 
@@ -26,7 +26,7 @@ class ShownAlert:
         """The page that shows what it is about, else its own; never one elsewhere."""
         page = self.alert.page
         is_ours = page.startswith("/") and not page.startswith("//")
-        return page if is_ours else list_url()
+        return page if is_ours else changelist_url(Alert, state="open")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,13 +36,8 @@ class OpenAlerts:
     has_more: bool
 
 
-def list_url() -> str:
-    return f"{reverse('admin:index')}billing/alert/"
-
-
 def open_alerts(now: datetime) -> OpenAlerts:
-    """What is so at present: dangers before warnings, then the newest."""
-    rows = Alert.objects.filter(resolved_at=None).order_by("severity", "-opened_at", "-id")
-    found = list(rows[: MOST + 1])
+    """What is so at present, the first of it."""
+    found = list(state.open_alerts()[: MOST + 1])
     shown = [ShownAlert(row, format_age(row.opened_at, now)) for row in found[:MOST]]
-    return OpenAlerts(shown, list_url(), has_more=len(found) > MOST)
+    return OpenAlerts(shown, changelist_url(Alert, state="open"), has_more=len(found) > MOST)

@@ -9,6 +9,7 @@ from procrastinate.contrib.django.models import ProcrastinateWorker
 from billing.admin import cells
 from billing.admin.home.figures import Figure, Section
 from billing.admin.related import Table
+from billing.alerts.processes import WORKER_LOST
 from billing.formatting import format_age, format_time
 from billing.models import (
     InboxEvent,
@@ -22,7 +23,6 @@ from billing.operations import approvals
 
 QUIET = timedelta(hours=24)  # without any event, after which somebody should look
 WAITING_LONG = timedelta(minutes=5)  # for a worker that is alive
-WORKER_LOST = timedelta(seconds=60)  # six of its heartbeats
 REFUSED_SINCE = timedelta(days=1)
 SET_ASIDE_SINCE = timedelta(days=7)  # as the list's filter has it
 OPERATIONS_SINCE = timedelta(days=7)
