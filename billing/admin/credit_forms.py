@@ -23,16 +23,17 @@ class GrantPurchaseForm(OperationForm):
     )
 
     target = TargetsField(label="Purchase", help_text=PURCHASE)
-    user = forms.CharField(
+    user_id = forms.CharField(
+        label="User",
         required=False,
         max_length=MAX_ID,
         widget=UnfoldAdminTextInputWidget,
         help_text="Our own id of the user. Only where nobody knows who bought it.",
     )
-    field_order = ("target", "user")
+    field_order = ("target", "user_id")
 
     def arguments(self) -> dict[str, Any]:
-        return {"user_id": self.cleaned_data["user"] or None}
+        return {"user_id": self.cleaned_data["user_id"] or None}
 
 
 class AttributeForm(OperationForm):
@@ -43,15 +44,16 @@ class AttributeForm(OperationForm):
     )
 
     target = TargetsField(label="Purchase", help_text=PURCHASE)
-    user = forms.CharField(
+    user_id = forms.CharField(
+        label="User",
         max_length=MAX_ID,
         widget=UnfoldAdminTextInputWidget,
         help_text="Our own id of the user. An email is a hint, and no proof.",
     )
-    field_order = ("target", "user")
+    field_order = ("target", "user_id")
 
     def arguments(self) -> dict[str, Any]:
-        return {"user_id": self.cleaned_data["user"]}
+        return {"user_id": self.cleaned_data["user_id"]}
 
 
 class RefundClaimForm(OperationForm):

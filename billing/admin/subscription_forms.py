@@ -22,16 +22,17 @@ class RecordForm(OperationForm):
     )
 
     target = TargetsField(label="Subscription", help_text="Stripe's id, sub_.")
-    user = forms.CharField(
+    user_id = forms.CharField(
+        label="User",
         required=False,
         max_length=MAX_ID,
         widget=UnfoldAdminTextInputWidget,
         help_text="Our own id of the user, where Stripe does not tell it. Optional.",
     )
-    field_order = ("target", "user")
+    field_order = ("target", "user_id")
 
     def arguments(self) -> dict[str, Any]:
-        return {"user_id": self.cleaned_data["user"] or None}
+        return {"user_id": self.cleaned_data["user_id"] or None}
 
 
 class OverrideForm(OperationForm):

@@ -40,14 +40,14 @@ def test_a_subscription_is_recorded_and_given_its_user(support: Client, shop: Sh
     assert "Record subscription" in text_of(support.get(reverse("admin:index")))
     shown = support.post(
         address("record-subscription"),
-        {"target": sub, "user": "u_eve", "key": new_key(), "_preview": "1"},
+        {"target": sub, "user_id": "u_eve", "key": new_key(), "_preview": "1"},
     )
     assert f"Subscription {sub} not here active" in text_of(shown)
     assert "Credits of user u_eve: balance 0 20" in text_of(shown)
-    assert hidden(shown, "user") == ["u_eve"]
+    assert hidden(shown, "user_id") == ["u_eve"]
     assert not BillingSubscription.objects.exists()
 
-    done = apply(support, "record-subscription", target=sub, user="u_eve")
+    done = apply(support, "record-subscription", target=sub, user_id="u_eve")
     assert f"Recorded {sub} of user u_eve: it is active." in text_of(done)
     assert (status_here(sub), balance("u_eve")) == ("active", (20, 0))
     assert audits("manual.subscription_recorded")[0]["admin"] == "support"

@@ -104,9 +104,9 @@ def test_a_purchase_is_granted_and_attributed_from_its_page(support: Client, sho
     assert "Attribute payment" in page
     asked = support.get(PAGES["grant-purchase"].url({"target": first.source}))
     assert "name the user" in text_of(asked)
-    done = apply(support, "grant-purchase", target=first.source, user=USER)
+    done = apply(support, "grant-purchase", target=first.source, user_id=USER)
     assert "Granted 50 credits to user u_ada" in text_of(done)
-    done = apply(support, "attribute-payment", target=second.source, user=USER)
+    done = apply(support, "attribute-payment", target=second.source, user_id=USER)
     assert "who got 50 credits" in text_of(done)
     assert balance(USER) == (100, 0)
     for row in (first, second):
@@ -142,8 +142,8 @@ def test_a_merge_is_asked_for_and_waits(log_in: LogIn) -> None:
     [
         ("grant-purchase", {"target": "sub_1"}, "is not an id that is asked for here"),
         ("grant-purchase", {"target": HOSTILE}, "is not an id that is asked for here"),
-        ("attribute-payment", {"target": "cs_1", "user": ""}, "This field is required."),
-        ("attribute-payment", {"target": "cs_1", "user": "x" * 300}, "at most 255 characters"),
+        ("attribute-payment", {"target": "cs_1", "user_id": ""}, "This field is required."),
+        ("attribute-payment", {"target": "cs_1", "user_id": "x" * 300}, "at most 255 characters"),
         ("refund-claim", {"target": "x"}, "must be a whole number"),
         ("refund-claim", {"target": "404"}, "There is no claim 404"),
         ("merge-customers", {"target": CUSTOMER, "gone": CUSTOMER}, "the same one"),

@@ -1,14 +1,24 @@
 """For the tests of the checks: examining a person, and what a finding's fix does about it."""
 
+import io
+import json
 import re
+from html import escape
 from typing import Any
 
+from django.core.management import call_command
+from django.core.management.base import CommandError
+from django.urls import reverse
+
+from billing.admin.cells import page_url
+from billing.admin.findings import fix_url, page_of
 from billing.diagnosis.examination import examine
 from billing.diagnosis.facts import Person
 from billing.diagnosis.findings import Finding, Report
 from billing.models import BillingCustomer, FindingRecord
 from billing.operations.base import Actor, Operation, Result
 from billing.operations.registry import named
+from tests.admin.conftest import log_in_as
 from tests.operations.shop import Shop
 from tests.support.events import deliver_and_drain, events_of
 
@@ -34,18 +44,54 @@ def kinds(who: str, *, ask_stripe: bool = True) -> list[str]:
 
 
 def found(who: str, kind: str, *, ask_stripe: bool = True) -> Finding:
-    """The one finding of a kind. Fails where there is none, or more than one."""
+    """The one finding of a kind, named to everybody. Fails where there is none, or several."""
     report = report_on(who, ask_stripe=ask_stripe)
     assert not report.silence, report.silence
     matching = [finding for finding in report.findings if finding.kind == kind]
     assert len(matching) == 1, [f"{f.kind}: {f.verdict}" for f in report.findings]
     assert not IDS.search(matching[0].for_customer), matching[0].for_customer
+    is_named(who, matching[0], ask_stripe=ask_stripe)
     return matching[0]
 
 
+def is_named(who: str, finding: Finding, *, ask_stripe: bool = True) -> None:
+    """Fails unless `diagnose` and the customer's page name a finding, with its fix."""
+    said = finding.as_dict()
+    same = {name: said[name] for name in ("kind", "severity", "subject", "verdict", "fix")}
+    diagnosed = diagnose(who, *([] if ask_stripe else ["--no-stripe"]))
+    assert same in [{name: each[name] for name in same} for each in diagnosed]
+    row = BillingCustomer.objects.filter(stripe_customer_id=who).first()
+    if row := row or BillingCustomer.objects.filter(user_id=who).first():
+        page = page_of_customer(row, ask_stripe=ask_stripe)
+        assert f'data-finding="{finding.kind}"' in page
+        assert escape(finding.verdict) in page
+        if finding.fix:
+            assert escape(fix_url(page_of(finding.fix), finding.fix, page_url(row))) in page
+
+
+def diagnose(*arguments: str) -> list[dict[str, Any]]:
+    """The findings that the command prints, and that its exit code announces."""
+    out, code = io.StringIO(), 0
+    try:
+        call_command("diagnose", *arguments, "--json", stdout=out)
+    except CommandError as error:
+        code = error.returncode
+    findings: list[dict[str, Any]] = json.loads(out.getvalue())["findings"]
+    assert code == (1 if findings else 0)
+    return findings
+
+
+def page_of_customer(row: BillingCustomer, *, ask_stripe: bool) -> str:
+    """What the customer's page says at once, or once Stripe was asked."""
+    asked = reverse("admin:billing_diagnosis", args=[row.pk])
+    return log_in_as("superuser").get(asked if ask_stripe else page_url(row)).content.decode()
+
+
 def fix(finding: Finding) -> Result:
-    """Runs the operation that a finding recommends, exactly as it fills it in."""
+    """Runs the operation that a finding recommends, exactly as its page fills it in."""
     assert finding.fix is not None, f"{finding.kind} has no fix: {finding.verdict}"
+    filled_in = log_in_as("superuser").get(fix_url(page_of(finding.fix), finding.fix, ""))
+    assert 'name="_apply"' in filled_in.content.decode(), "it opens with the plan"
     return operation_of(finding).apply()
 
 

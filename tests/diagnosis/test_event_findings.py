@@ -3,6 +3,7 @@
 from datetime import timedelta
 
 import pytest
+import time_machine
 from django.utils import timezone
 from pytest_django import Settings
 
@@ -12,7 +13,7 @@ from billing.diagnosis.findings import Finding, Fix, Severity
 from billing.diagnosis.kinds import Kind
 from billing.models import BillingPayment, InboxEvent
 from billing.operations.sync import SyncFromStripe
-from tests.diagnosis.planting import fix, found, kinds, operation_of, report_on, said, subscribed
+from tests.diagnosis.planting import fix, found, is_named, kinds, report_on, said, subscribed
 from tests.operations.shop import BOB, Shop
 from tests.sandbox.storefront import Storefront
 from tests.support.events import Event, deliver, deliver_and_drain, events_of
@@ -88,6 +89,8 @@ def test_received_and_no_worker_runs(shop: Shop) -> None:
     assert finding.subject == event["id"]
     assert "no worker has taken it" in finding.verdict
     assert finding.fix == Fix("replay_events", {"event_ids": [event["id"]]})
+    with time_machine.travel(timezone.now() + timedelta(minutes=6)):
+        is_named("u_ada", finding, ask_stripe=False)
     fix(finding)
     assert [each.kind for each in found_after(minutes=6)] == [Kind.CANCELLATION_SCHEDULED]
 
@@ -150,6 +153,7 @@ def test_never_received(shop: Shop) -> None:
     by_event = {finding.subject: finding for finding in report.findings}
     assert lost <= by_event.keys()
     for event, finding in by_event.items():
+        is_named("u_ada", finding)
         assert finding.severity == Severity.MONEY
         assert "never arrived here" in finding.verdict
         assert charge.stripe_charge_id in said(finding)
@@ -157,7 +161,7 @@ def test_never_received(shop: Shop) -> None:
     assert report_on("u_ada", ask_stripe=False).findings == []
 
     for finding in report.findings:
-        operation_of(finding).apply()
+        fix(finding)
     charge.refresh_from_db()
     assert charge.amount_refunded == 5000
     assert kinds("u_ada") == []

@@ -152,10 +152,10 @@ def test_a_pack_that_nobody_is_known_for_is_attributed(shop: Shop, support: Clie
     assert balance("u_ada") == (20, 0)
 
     # Sue types the wrong user first; the page warns, and she changes her mind.
-    wrong = support.get(address("attribute-payment"), {"target": row.source, "user": "u_adam"})
+    wrong = support.get(address("attribute-payment"), {"target": row.source, "user_id": "u_adam"})
     assert "which is the email of user u_ada." in text_of(wrong)
     assert "Nothing here knows a user u_adam" in text_of(wrong)
-    done = apply(support, "attribute-payment", target=row.source, user="u_ada")
+    done = apply(support, "attribute-payment", target=row.source, user_id="u_ada")
     assert f"{row.source} was bought by user u_ada, who got 50 credits." in text_of(done)
     assert balance("u_ada") == (70, 0)
     [audit] = audits("manual.payment_attribution")
