@@ -6,7 +6,7 @@ from billing.diagnosis import at_stripe, differences
 from billing.diagnosis.checks import ALL
 from billing.diagnosis.facts import Facts, Person, gather, read_about, read_received
 from billing.diagnosis.findings import Check, Finding, Report
-from billing.gateway.client import GatewayError, giving_up_on_silence
+from billing.gateway.client import GatewayError, giving_up_on_silence, only_looking
 from billing.gateway.observation import StripeDict
 from billing.projection.purchases import is_paid_pack
 
@@ -23,7 +23,7 @@ def examine(person: Person, *, ask_stripe: bool, about: Sequence[str] = ()) -> t
     report = Report()
     if ask_stripe and (person.customer_ids or facts.emails):
         try:
-            with giving_up_on_silence():
+            with giving_up_on_silence(), only_looking():
                 consult(facts)
         except GatewayError as error:
             report.silence = str(error)

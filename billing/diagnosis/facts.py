@@ -7,6 +7,7 @@ functions of it, so that one customer's page and a reconciliation of all run the
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from operator import attrgetter
 from typing import Any
 
 from django.db.models import (
@@ -227,28 +228,55 @@ def _add_payments(facts: Facts, about: Sequence[str]) -> None:
 def _add_credits(facts: Facts, user: str) -> None:
     facts.credits, facts.ledger = _books(user)
     entries = CreditEntry.objects.filter(user_id=user)
+    sources = {source for bought in facts.purchases for source in grant_sources(bought)}
+    sources |= {source for made in facts.reversals for source in reversal_sources(made)}
+    found = _entries_of(
+        not_for_claims=_not_for_claims(user, entries)[:MOST],
+        sourced=CreditEntry.objects.filter(source__in=sources),
+        stray=_stray_debits(facts, user, entries)[:MOST],
+    )
+    facts.entries, facts.stray_debits = found["not_for_claims"], found["stray"]
+    facts.sourced = {str(entry.source): entry for entry in found["sourced"]}
+    facts.unbought = _unbought(facts)
+    _add_claims(facts, user, entries)
+
+
+def _entries_of(**wanted: QuerySet[CreditEntry]) -> dict[str, list[CreditEntry]]:
+    """Several selections of entries by their names, each newest first, in one statement."""
+    first, *others = (rows.annotate(part=Value(name)) for name, rows in wanted.items())
+    found: dict[str, list[CreditEntry]] = {name: [] for name in wanted}
+    for entry in sorted(first.union(*others, all=True), key=attrgetter("pk"), reverse=True):
+        found[entry.part].append(entry)
+    return found
+
+
+def _not_for_claims(user: str, entries: QuerySet[CreditEntry]) -> QuerySet[CreditEntry]:
+    """Entries but for debits of claims, and for the return of those that failed."""
     debits = Q(kind=CreditEntry.Kind.CLAIM) | Q(kind=CreditEntry.Kind.SQL, delta__lt=0)
-    at_about = (OuterRef("created_at") - AT_ABOUT, OuterRef("created_at") + AT_ABOUT)
     returned = LeadClaim.objects.filter(
         user_id=user,
         status=LeadClaim.Status.FAILED,
         credits_spent=OuterRef("delta"),
-        claimed_at__range=at_about,
+        claimed_at__range=_at_about("created_at"),
     )
     returns = Q(kind=CreditEntry.Kind.SQL, delta__gt=0) & Q(Exists(returned))
-    facts.entries = list(entries.exclude(debits).exclude(returns)[:MOST])
-    sources = {source for bought in facts.purchases for source in grant_sources(bought)}
-    sources |= {source for made in facts.reversals for source in reversal_sources(made)}
-    keyed = CreditEntry.objects.filter(source__in=sources)
-    facts.sourced = {str(entry.source): entry for entry in keyed}
-    facts.unbought = _unbought(facts)
+    return entries.exclude(debits).exclude(returns)
+
+
+def _stray_debits(facts: Facts, user: str, entries: QuerySet[CreditEntry]) -> QuerySet[CreditEntry]:
+    """Recent debits by raw SQL that no claim explains."""
     claimed = LeadClaim.objects.filter(
-        user_id=user, credits_spent=-1 * OuterRef("delta"), claimed_at__range=at_about
+        user_id=user,
+        credits_spent=-1 * OuterRef("delta"),
+        claimed_at__range=_at_about("created_at"),
     )
     by_sql = entries.filter(kind=CreditEntry.Kind.SQL, delta__lt=0)
-    recent = by_sql.filter(created_at__gte=facts.now - SQL_SINCE)
-    facts.stray_debits = list(recent.filter(~Exists(claimed))[:MOST])
-    _add_claims(facts, user, entries)
+    return by_sql.filter(~Exists(claimed), created_at__gte=facts.now - SQL_SINCE)
+
+
+def _at_about(moment: str) -> tuple[Any, Any]:
+    """From shortly before to shortly after a moment of the outer row."""
+    return OuterRef(moment) - AT_ABOUT, OuterRef(moment) + AT_ABOUT
 
 
 def _books(user: str) -> tuple[LeadCredits | None, tuple[int, int]]:
@@ -290,7 +318,7 @@ def _unbought(facts: Facts) -> set[str]:
 def _around_a_claim(user: str, entries: QuerySet[CreditEntry]) -> dict[str, Expression]:
     """Within minutes of a claim, over as many credits: how many debits and how many returns
     there were, and how many other claims that a debit was meant for, or that have theirs back."""
-    span = (OuterRef("claimed_at") - AT_ABOUT, OuterRef("claimed_at") + AT_ABOUT)
+    span = _at_about("claimed_at")
     about = entries.filter(created_at__range=span)
     spent = OuterRef("credits_spent")
     mended = CreditEntry.objects.filter(source=_claim_source(OuterRef("pk")))

@@ -7,7 +7,7 @@ from django.urls import reverse
 from billing.admin.cells import page_url
 from billing.models import BillingCustomer
 from tests.admin import rows
-from tests.admin.conftest import LogIn
+from tests.admin.conftest import LogIn, count_queries
 from tests.operations.shop import Shop
 from tests.sandbox.server import SandboxProcess
 
@@ -91,3 +91,23 @@ def test_the_other_customers_of_the_user_are_linked(support: Client) -> None:
     said = page(support, ada)
     assert page_url(other) in said
     assert "Other customers of the same user" in said
+
+
+def test_asking_stripe_takes_few_statements_however_much_differs(
+    support: Client, shop: Shop
+) -> None:
+    """Four customers of one user, a guest's packs, and all that happened since was lost."""
+    subscribed = [shop.subscribe() for _ in range(4)]
+    for bought in ({}, {"attributed": False, "user_id": ""}):
+        shop.buy(**bought)
+    shop.deliver()
+    rows.claim(user_id="u_ada")
+    rows.grant("u_ada", 5, "checkout:cs_gone:li_1")
+    for each in subscribed:
+        shop.sandbox.story("renew", subscription=each["subscription"])
+        bought = shop.buy(customer=each["customer"])
+        shop.sandbox.story("refund", payment_intent=bought["payment_intent"])
+    ada = BillingCustomer.objects.filter(user_id="u_ada")[0]
+    assert count_queries(lambda: page(support, ada, ask="stripe")) <= 30
+    assert count_queries(lambda: fragment(support, ada)) <= 26
+    assert fragment(support, ada).count('data-finding="pack_not_granted"') >= 3

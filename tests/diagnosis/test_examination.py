@@ -111,7 +111,7 @@ def test_gathering_takes_few_statements(shop: Shop) -> None:
     person = person_of(subscribed["customer"])
     with CaptureQueriesContext(connection) as statements:
         gather(person)
-    assert len(statements) <= 20
+    assert len(statements) <= 18
 
 
 def test_the_gravest_come_first() -> None:
