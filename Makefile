@@ -22,7 +22,7 @@ help:
 	@echo "make year        a year of 1,000 customers, every row compared; takes many minutes"
 	@echo "make bench       our speed beside dj-stripe's own; takes minutes"
 	@echo "make bench-reconcile  a reconciliation of 100,000 subscriptions; takes many minutes"
-	@echo "make bench-search  how long a search takes among 200,000 customers and 1,000,000 events"
+	@echo "make bench-search  how long searches take among 1,000,000 events, and a page of 10,000"
 
 install: $(INSTALLED)
 

@@ -1,7 +1,8 @@
-"""`python -m tests.bench.search`: how long a search takes for each kind of term, at full size.
+"""`python -m tests.bench.search`: how long searches and a customer's page take, at full size.
 
 It fills a database of its own by SQL, and prints the median and the worst time of each kind of
-term, in milliseconds, with its statements that read a large table from end to end. Example:
+term, in milliseconds, with its statements that read a large table from end to end; then those
+of the page of a customer with 10,000 events. Example:
 
     python -m tests.bench.search --customers 20000 --events 100000 --json
 """
@@ -17,6 +18,7 @@ from typing import Any
 
 import django
 
+from tests.bench import page
 from tests.bench.__main__ import database_server
 
 TARGET = 200  # milliseconds, for every kind of term
@@ -150,6 +152,7 @@ def measured(customers: int, tries: int) -> dict[str, dict[str, Any]]:
         kind: {
             "median": statistics.median(times),
             "worst": max(times),
+            "target": TARGET,
             "scans": sorted(scanned[kind]),
         }
         for kind, times in taken.items()
@@ -210,9 +213,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.stdout.write(json.dumps(figures, indent=2) + "\n")
     else:
         for kind, each in figures.items():
-            read = f"  reads all of {', '.join(each['scans'])}" if each["scans"] else ""
+            read = f"  reads all of {', '.join(each['scans'])}" if each.get("scans") else ""
             sys.stdout.write(f"{kind:24}{each['median']:8.1f}{each['worst']:8.1f} ms{read}\n")
-    sys.exit(any(each["median"] > TARGET for each in figures.values()))
+    sys.exit(any(each["median"] > each["target"] for each in figures.values()))
 
 
 def on_a_fresh_database(address: str, options: argparse.Namespace) -> dict[str, dict[str, Any]]:
@@ -226,7 +229,9 @@ def on_a_fresh_database(address: str, options: argparse.Namespace) -> dict[str, 
         connections["default"].close()
         connections.settings["default"].update(database.django_settings)
         fill(options.customers, options.events)
-        return measured(options.customers, options.tries)
+        found = measured(options.customers, options.tries)
+        page.fill()
+        return found | page.measured(options.tries)
     finally:
         connections["default"].close()
         databases.drop(database)

@@ -1,8 +1,9 @@
-"""The search's benchmark in small: it finds its people, and reads no large table as a whole."""
+"""The benchmark of searches and a page in small: no table read as a whole, few statements."""
 
 import pytest
 
 from billing.diagnosis.search import search
+from tests.bench import page
 from tests.bench.search import fill, scans, terms
 
 CUSTOMERS = 20_000
@@ -25,3 +26,11 @@ def test_every_kind_of_term_is_found_through_indexes() -> None:
             assert found.hits, kind
         if kind not in MAY_SCAN:
             assert scans(term) == set(), kind
+
+
+@pytest.mark.django_db
+def test_the_page_of_a_customer_with_many_events_takes_few_statements() -> None:
+    fill(customers=10, events=10)
+    page.fill()
+    [figures] = page.measured(tries=1).values()
+    assert figures["statements"] <= 30
