@@ -8,6 +8,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.template.response import TemplateResponse
 from django.urls import reverse
+from django.utils.html import format_html
 from django.views.decorators.http import require_GET
 from unfold.dataclasses import SearchResult
 
@@ -90,13 +91,13 @@ def cells_of(hit: Hit) -> list[str]:
     name = customer.name if customer and customer.name != hit.title else ""
     return [
         f"{hit.title} ({name})" if name else hit.title,
-        hit.matched,
+        format_html('<span class="block" style="min-width: 8rem">{}</span>', hit.matched),
         cells.status_label(hit.status) if hit.status else _without_subscription(hit),
         _last_payment(hit.payment) if hit.payment else cells.EMPTY,
         cells.EMPTY if hit.balance is None else f"{hit.balance:,}",
         hit.person.user_id or cells.EMPTY,
         ("live" if customer.livemode else "test") if customer else cells.EMPTY,
-        cells.time(customer.created_at) if customer else cells.EMPTY,
+        cells.no_wrap(f"{customer.created_at:%Y-%m-%d}") if customer else cells.EMPTY,
     ]
 
 

@@ -16,7 +16,7 @@ from djstripe.models import SubscriptionItem
 from billing.diagnosis.facts import Person
 from billing.diagnosis.lookup import Looked, look_up
 from billing.diagnosis.terms import Card, cards, kind_of
-from billing.formatting import format_money, format_time
+from billing.formatting import format_money
 from billing.gateway.shapes import clean, event_customer_id, metadata_user_id
 from billing.models import (
     BillingCustomer,
@@ -212,8 +212,8 @@ def _by_card(card: Card) -> Iterator[_Match]:
     purchases = {purchase.payment_intent_id: purchase for purchase in bought}
     for payment in payments:
         paid = format_money(payment.amount, payment.currency)
-        when = format_time(payment.created_at)
-        words = f"Card ending in {card.last4}: {paid} on {when}, {payment.status}"
+        when = f"{payment.created_at:%Y-%m-%d %H:%M} UTC"
+        words = f"Card {card.last4}: {paid}, {when}, {payment.status}"
         whose = _of(purchases.get(payment.payment_intent_id) or payment, words)
         yield replace(whose, row=payment)
 
