@@ -6,7 +6,7 @@ from datetime import datetime
 
 from django.db.models import F, Q, Sum, Value
 
-from billing.diagnosis.checks.subscriptions import decline, failed_payment
+from billing.diagnosis.checks.subscriptions import attempts, decline, failed_payment
 from billing.diagnosis.facts import Facts
 from billing.formatting import format_money, format_time
 from billing.models import BillingInvoice, BillingPayment, BillingSubscription
@@ -127,7 +127,7 @@ def dunning(facts: Facts, current: BillingSubscription | None) -> str:
     if invoice is None:
         return "No open invoice of it is known here."
     following = invoice.next_payment_attempt
-    tried = f"{invoice.attempt_count} attempts on {invoice.stripe_invoice_id}"
+    tried = f"{attempts(invoice)} on {invoice.stripe_invoice_id}"
     then = f"next at {format_time(following)}" if following else "no further attempt is planned"
     payment = failed_payment(facts, invoice)
     declined = f"declined: {decline(payment)}" if payment else ""

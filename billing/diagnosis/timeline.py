@@ -253,15 +253,17 @@ def in_words(span: timedelta) -> str:
 def _delivery(data: Mapping[str, Any]) -> Words:
     status = str(InboxEvent.Status(data["status"]).label)
     tone = "info" if data["status"] == InboxEvent.Status.PENDING else "danger"
-    tries = f" after {data['attempts']} attempts" if data["attempts"] else ""
+    times = data["attempts"]
+    tries = f" after {times} attempt{'' if times == 1 else 's'}" if times else ""
     return data["type"], f"{data['event']}: {status}{tries}. {data['reason']}".strip(), tone
 
 
 def _ledger(data: Mapping[str, Any]) -> Words:
     kind = str(CreditEntry.Kind(data["kind"]).label)
-    detail = f"{data['reason']} By {data['actor']}." if data["reason"] else f"By {data['actor']}."
+    reason = f"{data['reason'].rstrip('.')}. " if data["reason"] else ""
     tone = "success" if data["delta"] > 0 else "info"
-    return f"{kind}: {data['delta']:+,} credits, {data['balance']:,} then", detail, tone
+    title = f"{kind}: {data['delta']:+,} credits, {data['balance']:,} then"
+    return title, f"{reason}By {data['actor']}.", tone
 
 
 def _claim(data: Mapping[str, Any]) -> Words:
@@ -274,7 +276,7 @@ def _operation(data: Mapping[str, Any]) -> Words:
     title = f"{data['name'].replace('_', ' ').capitalize()}, {data['status']}"
     said = f" {data['said']}" if data["said"] else ""
     tone = "danger" if data["status"] == OperationRecord.Status.FAILED else "success"
-    return title, f"By {data['actor']}: {data['reason']}.{said}", tone
+    return title, f"By {data['actor']}: {data['reason'].rstrip('.')}.{said}", tone
 
 
 def _note(data: Mapping[str, Any]) -> Words:

@@ -52,7 +52,7 @@ def test_it_tells_what_happened_whatever_kind_it_is(shop: Shop) -> None:
     )
     said = {entry.title: entry.detail for entry in everything}
     assert "processed" in said["invoice.paid"]
-    assert said["Granted by hand: +5 credits, 25 then"] == "The customer called By cli:bob."
+    assert said["Granted by hand: +5 credits, 25 then"] == "The customer called. By cli:bob."
     assert said["Lead lead_7 failed, 1 credits"] == "Gone"
     assert said["Grant credits, applied"].startswith("By cli:bob: The customer called.")
     assert said["Note by cli:bob"] == "She called <b>twice</b>"

@@ -53,11 +53,12 @@ def _differing(
     found: Sequence[Difference],
 ) -> Finding:
     theirs, ours = str(data.get("status")), row.status if row else ""
+    here = f"{ours} here" if ours else "not here"
     kind = kind_of(theirs, ours, {each.field for each in found}, is_paid=_is_paid(facts, data))
     cause = open_cause(facts, subscription_id)
     wanted = subscription_row(data)
     evidence = [
-        Evidence("Subscription", f"{theirs} at Stripe, {ours or 'not here'}", subscription_id),
+        Evidence("Subscription", f"{theirs} at Stripe, {here}", subscription_id),
         *(each.as_evidence() for each in found),
         *([cause.as_evidence()] if cause else []),
     ]
