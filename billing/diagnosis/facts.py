@@ -15,6 +15,7 @@ from django.db.models import (
     Exists,
     Expression,
     F,
+    Func,
     OuterRef,
     Q,
     QuerySet,
@@ -237,14 +238,24 @@ def _add_credits(facts: Facts, user: str) -> None:
     )
     facts.entries, facts.stray_debits = found["not_for_claims"], found["stray"]
     facts.sourced = {str(entry.source): entry for entry in found["sourced"]}
-    facts.unbought = _unbought(facts)
+    granted = [entry for entry in found["not_for_claims"] if entry.source and not entry.is_bought]
+    facts.unbought = {
+        entry.source.split(":")[1] for entry in granted if entry.source.startswith(GRANTED_FOR)
+    }
     _add_claims(facts, user, entries)
 
 
-def _entries_of(**wanted: QuerySet[CreditEntry]) -> dict[str, list[CreditEntry]]:
-    """Several selections of entries by their names, each newest first, in one statement."""
-    first, *others = (rows.annotate(part=Value(name)) for name, rows in wanted.items())
-    found: dict[str, list[CreditEntry]] = {name: [] for name in wanted}
+def _entries_of(**wanted: QuerySet[CreditEntry]) -> dict[str, list[Any]]:
+    """Several selections of entries by their names, each newest first, in one statement.
+
+    Each entry says whether the purchase that its source names is here (`is_bought`).
+    """
+    named = Func(OuterRef("source"), Value(":"), Value(2), function="split_part")
+    is_bought = Exists(Purchase.objects.filter(source=named))
+    first, *others = (
+        rows.annotate(part=Value(name), is_bought=is_bought) for name, rows in wanted.items()
+    )
+    found: dict[str, list[Any]] = {name: [] for name in wanted}
     for entry in sorted(first.union(*others, all=True), key=attrgetter("pk"), reverse=True):
         found[entry.part].append(entry)
     return found
@@ -305,14 +316,6 @@ def _add_claims(facts: Facts, user: str, entries: QuerySet[CreditEntry]) -> None
         .filter(taken__gt=F("back") + F("others"))
         .exclude(Exists(entries.filter(source=_claim_source(OuterRef("pk")))))[:MOST]
     )
-
-
-def _unbought(facts: Facts) -> set[str]:
-    """Ids of what these entries were granted for, where no purchase of that id is here."""
-    sources = [entry.source or "" for entry in facts.entries]
-    named = {source.split(":")[1] for source in sources if source.startswith(GRANTED_FOR)}
-    named -= {bought.source for bought in facts.purchases}
-    return named - set(Purchase.objects.filter(source__in=named).values_list("source", flat=True))
 
 
 def _around_a_claim(user: str, entries: QuerySet[CreditEntry]) -> dict[str, Expression]:
