@@ -7,7 +7,7 @@ import getpass
 import json
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
@@ -54,6 +54,7 @@ class OperatorCommand(BaseCommand, ABC):
 
     example: ClassVar[str]
     unfinished: ClassVar[int] = ATTENTION  # how it exits where it did not come to its end
+    failed: ClassVar[Mapping[str, Any]] = {}  # in the document of a failure, besides
     requires_system_checks = []
 
     def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> CommandParser:
@@ -94,7 +95,7 @@ class OperatorCommand(BaseCommand, ABC):
 
     def fail(self, options: dict[str, Any], sentence: str, code: int = ATTENTION) -> None:
         """Ends the command with `sentence` and an exit code other than 0."""
-        self.write(options, {"status": "failed", "error": sentence}, [])
+        self.write(options, {"status": "failed", "error": sentence, **self.failed}, [])
         raise CommandError(sentence, returncode=code)
 
     def write(self, options: dict[str, Any], document: dict[str, Any], lines: list[str]) -> None:

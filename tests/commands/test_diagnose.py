@@ -103,6 +103,7 @@ def test_nobody_with_this_name(run: Run) -> None:
     ran = run("diagnose", "nobody@example.com", "--json")
     assert ran.code == 2
     assert ran.document["status"] == "failed"
+    assert (ran.document["customer"], ran.document["findings"]) == (None, [])
     assert "Nothing matches “nobody@example.com”" in ran.error
 
 

@@ -1,6 +1,7 @@
 """`manage.py diagnose`."""
 
 from collections.abc import Iterator
+from types import MappingProxyType
 from typing import Any
 
 from django.core.management.base import CommandParser
@@ -26,6 +27,7 @@ class Command(OperatorCommand):
         " nothing is wrong, 1 if something is, 2 if nothing matches or several people do."
     )
     example = "diagnose ada@example.com --json"
+    failed = MappingProxyType({"customer": None, "findings": ()})
 
     def add_arguments(self, parser: CommandParser) -> None:
         super().add_arguments(parser)
