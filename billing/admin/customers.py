@@ -8,6 +8,7 @@ from django.contrib.admin import display
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.urls import URLPattern, path
+from djstripe.models import Customer
 
 from billing.admin import anything, cells, customer_page, opening, scripts, timeline
 from billing.admin.base import NOT_RECEIVED, ReadOnlyAdmin
@@ -25,6 +26,7 @@ from billing.admin.operations import (
     PORTAL,
     RECORD,
 )
+from billing.admin.raw import RAW, raw_column
 from billing.admin.related import Related, matching
 from billing.diagnosis import narrowing
 from billing.models import (
@@ -93,6 +95,7 @@ class CustomerAdmin(ReadOnlyAdmin):
                 )
             },
         ),
+        RAW,
     )
     offers = (
         sync_offer("customer", "stripe_customer_id"),
@@ -142,6 +145,7 @@ class CustomerAdmin(ReadOnlyAdmin):
     customer_id = cells.id_text_column("stripe_customer_id", "At Stripe")
     name_words = cells.text_column("name", "Name")
     mode = cells.mode_column()
+    raw = raw_column(Customer, "stripe_customer_id")
     dashboard = cells.dashboard_column("stripe_customer_id")
     created = cells.time_column("created_at", "Created")
 

@@ -4,6 +4,7 @@ from django.contrib import admin
 from django.contrib.admin import display
 from django.db.models import QuerySet
 from django.urls import URLPattern
+from djstripe.models import Invoice
 
 from billing.admin import cells, side_by_side
 from billing.admin.base import NOT_RECEIVED, ReadOnlyAdmin
@@ -11,6 +12,7 @@ from billing.admin.filters import LIVEMODE, since_filter, status_filter
 from billing.admin.forms import User
 from billing.admin.offers import Offer, ShownOffer, sync_offer
 from billing.admin.operations import MARK_PAID, PAY, RESEND, VOID, OperationPage
+from billing.admin.raw import RAW, raw_column
 from billing.admin.related import events_about, inbox_about, matching, operations_on
 from billing.diagnosis import narrowing
 from billing.models import (
@@ -91,6 +93,7 @@ class InvoiceAdmin(ReadOnlyAdmin):
                 )
             },
         ),
+        RAW,
     )
     offers = (
         sync_offer("invoice", "stripe_invoice_id"),
@@ -121,6 +124,7 @@ class InvoiceAdmin(ReadOnlyAdmin):
     period_from = cells.time_column("period_start", "Period from")
     period_to = cells.time_column("period_end", "Period to")
     mode = cells.mode_column()
+    raw = raw_column(Invoice, "stripe_invoice_id")
     dashboard = cells.dashboard_column("stripe_invoice_id")
     created = cells.time_column("created_at", "Created")
     sides = side_by_side.column("invoice", "stripe_invoice_id")

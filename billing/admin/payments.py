@@ -5,12 +5,14 @@ from operator import attrgetter
 from django.contrib import admin
 from django.contrib.admin import display
 from django.db.models import QuerySet
+from djstripe.models import Charge
 
 from billing.admin import cells
 from billing.admin.base import NOT_RECEIVED, ReadOnlyAdmin
 from billing.admin.filters import LIVEMODE, since_filter, status_filter
 from billing.admin.offers import Offer
 from billing.admin.operations import SYNC
+from billing.admin.raw import RAW, raw_column
 from billing.admin.related import (
     Related,
     events_about,
@@ -76,6 +78,7 @@ class PaymentAdmin(ReadOnlyAdmin):
                 )
             },
         ),
+        RAW,
     )
     offers = (
         Offer(
@@ -125,6 +128,7 @@ class PaymentAdmin(ReadOnlyAdmin):
     code = cells.text_column("failure_code", "Stripe's code")
     message = cells.paragraph_column("failure_message", "In Stripe's words")
     mode = cells.mode_column()
+    raw = raw_column(Charge, "stripe_charge_id")
     dashboard = cells.dashboard_column("stripe_charge_id")
     created = cells.time_column("created_at", "Tried")
     updated = cells.time_column("updated_at", "Updated here")

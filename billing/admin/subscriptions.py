@@ -5,6 +5,7 @@ from django.contrib.admin import display
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 from django.urls import URLPattern
+from djstripe.models import Subscription
 
 from billing.admin import cells, overrides, side_by_side
 from billing.admin.base import NOT_RECEIVED, ReadOnlyAdmin
@@ -19,6 +20,7 @@ from billing.admin.operations import (
     PORTAL,
     REACTIVATE,
 )
+from billing.admin.raw import RAW, raw_column
 from billing.admin.related import events_about, inbox_about, matching, operations_on
 from billing.diagnosis import narrowing
 from billing.models import (
@@ -100,6 +102,7 @@ class SubscriptionAdmin(ReadOnlyAdmin):
                 )
             },
         ),
+        RAW,
     )
     offers = (
         sync_offer("subscription", "stripe_subscription_id"),
@@ -159,6 +162,7 @@ class SubscriptionAdmin(ReadOnlyAdmin):
     ended = cells.time_column("ended_at", "Ended")
     latest_invoice = cells.stripe_id_column("latest_invoice_id", "Latest invoice")
     mode = cells.mode_column()
+    raw = raw_column(Subscription, "stripe_subscription_id")
     dashboard = cells.dashboard_column("stripe_subscription_id")
     created = cells.time_column("created_at", "Created")
     sides = side_by_side.column("subscription", "stripe_subscription_id")

@@ -10,7 +10,12 @@ from django.test import Client
 
 from billing.admin.cells import page_url
 from billing.admin.side_by_side import url_of
-from billing.models import BillingCustomer, BillingInvoice, BillingSubscription
+from billing.models import (
+    BillingCustomer,
+    BillingInvoice,
+    BillingPayment,
+    BillingSubscription,
+)
 from tests.admin import rows
 from tests.admin.conftest import LogIn
 from tests.admin.rows import HOSTILE
@@ -125,11 +130,16 @@ def test_a_dead_stripe_is_said(support: Client, shop: Shop) -> None:
 
 
 def test_rows_and_customers_lead_there(support: Client, shop: Shop) -> None:
+    """And each has Stripe's raw JSON, folded up."""
     sub = subscribed(shop)
     subscription, invoice = BillingSubscription.objects.get(), BillingInvoice.objects.get()
     ours = url_of("subscription", sub), url_of("invoice", invoice.stripe_invoice_id)
     assert ours[0] in support.get(page_url(subscription)).content.decode()
     assert ours[1] in support.get(page_url(invoice)).content.decode()
+    paid = support.get(page_url(BillingPayment.objects.get())).content.decode()
     customer = support.get(page_url(BillingCustomer.objects.get())).content.decode()
+    for kind, page in (("charge", paid), ("customer", customer)):
+        folded = page.partition("<details><summary>")[2].partition("</details>")[0]
+        assert f"&quot;object&quot;: &quot;{kind}&quot;" in folded
     assert ours[0] in customer
     assert ours[1] in customer
