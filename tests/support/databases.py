@@ -63,14 +63,16 @@ class Databases:
     def close(self) -> None:
         self.admin.close()
 
-    def create(self, *, empty: bool = False) -> Database:
-        """A new database with everything migrated and nothing else in it, or with no table."""
+    def create(self, *, empty: bool = False, template: Database | None = None) -> Database:
+        """A new database with everything migrated and nothing else in it, or with no table.
+
+        Or a copy of `template`, to which nobody may be connected meanwhile.
+        """
         self.made += 1
         name = f"{COPY_PREFIX}{self.admin.info.backend_pid}_{self.made}"
+        source = template.name if template else "template1" if empty else self.template
         self.execute("DROP DATABASE IF EXISTS {}", name)
-        self.execute(
-            "CREATE DATABASE {} TEMPLATE {}", name, "template1" if empty else self.template
-        )
+        self.execute("CREATE DATABASE {} TEMPLATE {}", name, source)
         return self.database(name)
 
     def drop(self, database: Database) -> None:
