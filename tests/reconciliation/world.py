@@ -35,13 +35,15 @@ DRAINERS = 2
 class World:
     """A sandbox, and the database that Django is connected to, which is equal to it.
 
-    `seen` is the last event that was brought here, or that is meant to be lost.
+    `seen` is the last event that was brought here, or that is meant to be lost. `lost` are the
+    ids of those that never come, `waiting` of those that came and are left to wait.
     """
 
     sandbox: SandboxProcess
     database: Database
     seen: str = ""
     lost: set[str] = field(default_factory=set)
+    waiting: set[str] = field(default_factory=set)
 
     def new_events(self) -> list[Event]:
         """The events since the last time, the oldest first."""
@@ -55,21 +57,19 @@ class World:
             if not page["has_more"]:
                 return found
 
-    def bring(self, *lost: str) -> list[Event]:
-        """Delivers and processes what is new; events of the types `lost` never come.
-
-        Returns the lost ones.
-        """
-        events = self.new_events()
-        missed = [event for event in events if event["type"] in lost]
-        self.lost |= {event["id"] for event in missed}
-        self.take([event for event in events if event["type"] not in lost])
-        return missed
+    def bring(self, events: Sequence[Event], lost: Sequence[Event] = ()) -> None:
+        """Delivers and processes these events, but for those that are `lost`."""
+        missed = {event["id"] for event in lost}
+        self.lost |= missed
+        self.take([event for event in events if event["id"] not in missed])
 
     def take(self, events: Sequence[Event]) -> None:
         """Delivers these events and processes them, and none that wait."""
         deliver(events)
-        worker.process([event["id"] for event in events], actor=worker.STRIPE)
+        if self.waiting:
+            worker.process([event["id"] for event in events], actor=worker.STRIPE)
+        else:
+            worker.drain()
 
 
 @dataclass(frozen=True)
