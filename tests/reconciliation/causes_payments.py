@@ -178,9 +178,7 @@ def balance_negative(town: Town) -> Expected:
     constraint = "lead_credits_not_negative"
     run_sql(f"ALTER TABLE lead_credits DROP CONSTRAINT {constraint}")
     restore("lead_credits", "UPDATE lead_credits SET balance = -5 WHERE user_id = %s", who.user_id)
-    run_sql(
-        f"ALTER TABLE lead_credits ADD CONSTRAINT {constraint} CHECK (balance >= 0) NOT VALID"
-    )
+    run_sql(f"ALTER TABLE lead_credits ADD CONSTRAINT {constraint} CHECK (balance >= 0) NOT VALID")
     return Expected(Kind.BALANCE_NEGATIVE, who.user_id, "tie_out_balance", who.user_id)
 
 

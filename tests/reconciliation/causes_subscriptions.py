@@ -1,6 +1,7 @@
 """Causes at subscriptions and invoices: their events are lost, or rows are restored."""
 
 from billing.diagnosis.kinds import Kind
+from billing.gateway.client import giving_up_on_silence
 from billing.models import BillingSubscription
 from billing.operations import approvals
 from billing.operations.base import Actor
@@ -100,7 +101,7 @@ def override_in_force(town: Town) -> Expected:
     town.tell("past_due", subscription=who.subscription)
     town.bring()
     path = f"/v1/subscriptions/{who.subscription}"
-    with town.fault(path=path, status=503):
+    with town.fault(path=path, reset=True), giving_up_on_silence():
         operation = OverrideStatus(
             subscription_id=who.subscription, status="active", hours=24, **BOB
         )
