@@ -1,5 +1,7 @@
 """Causes at payments and credits: what was paid and not granted, and what was not taken back."""
 
+from django.utils import timezone
+
 from billing.diagnosis.kinds import Kind
 from billing.models import BillingPayment, CreditEntry, CreditPrice, LeadClaim
 from billing.operations.credits import GrantCredits
@@ -158,9 +160,10 @@ def unknown_payment(town: Town) -> Expected:
     restore(
         "billing_payments",
         "INSERT INTO billing_payments (stripe_charge_id, stripe_customer_id, status, amount,"
-        " currency) VALUES (%s, %s, 'failed', 2900, 'usd')",
+        " currency, created_at) VALUES (%s, %s, 'failed', 2900, 'usd', %s)",
         unknown,
         who.customer,
+        timezone.now(),
     )
     return Expected(UNKNOWN_AT_STRIPE, unknown, None, who.user_id)
 

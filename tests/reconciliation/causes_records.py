@@ -3,8 +3,8 @@
 from datetime import timedelta
 
 from django.db import transaction
-from django.db.models import F
 from django.test import override_settings
+from django.utils import timezone
 
 from billing.diagnosis.kinds import Kind
 from billing.models import BillingInvoice, InboxEvent, LeadClaim, acting_as
@@ -47,7 +47,7 @@ def event_waiting(town: Town) -> Expected:
     deliver([event])
     town.world.waiting.add(event["id"])
     InboxEvent.objects.filter(stripe_event_id=event["id"]).update(
-        received_at=F("received_at") - timedelta(minutes=15)
+        received_at=timezone.now() - timedelta(minutes=15)
     )
     return Expected(Kind.EVENT_WAITING, event["id"], REPLAYS, who.user_id)
 
@@ -82,10 +82,12 @@ def customer_unknown(town: Town) -> Expected:
     user, customer = f"u_staging_{number}", f"cus_Staging{number:06d}"
     restore(
         "billing_customers",
-        "INSERT INTO billing_customers (user_id, email, stripe_customer_id) VALUES (%s, %s, %s)",
+        "INSERT INTO billing_customers (user_id, email, stripe_customer_id, created_at)"
+        " VALUES (%s, %s, %s, %s)",
         user,
         f"staging{number}@example.com",
         customer,
+        timezone.now(),
     )
     return Expected(Kind.CUSTOMER_UNKNOWN, customer, None, user)
 

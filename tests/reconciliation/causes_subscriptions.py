@@ -1,5 +1,9 @@
 """Causes at subscriptions and invoices: their events are lost, or rows are restored."""
 
+from datetime import timedelta
+
+from django.utils import timezone
+
 from billing.diagnosis.kinds import Kind
 from billing.gateway.client import giving_up_on_silence
 from billing.models import BillingSubscription
@@ -9,6 +13,7 @@ from billing.operations.overrides import OverrideStatus
 from tests.operations.shop import BOB, record_of
 from tests.reconciliation.town import Expected, Subscriber, Town, restore
 
+A_YEAR = timedelta(days=365)
 UPDATED = "customer.subscription.updated"
 DELETED = "customer.subscription.deleted"
 REPLAYS, SYNCS = "replay_events", "sync_from_stripe"
@@ -161,10 +166,12 @@ def unknown_subscription(town: Town) -> Expected:
     restore(
         "billing_subscriptions",
         "INSERT INTO billing_subscriptions (user_id, stripe_customer_id, stripe_subscription_id,"
-        " status, ended_at) VALUES (%s, %s, %s, 'canceled', now() - interval '300 days')",
+        " status, created_at, ended_at) VALUES (%s, %s, %s, 'canceled', %s, %s)",
         who.user_id,
         who.customer,
         unknown,
+        timezone.now() - A_YEAR,
+        timezone.now() - A_YEAR,
     )
     assert BillingSubscription.objects.filter(stripe_subscription_id=unknown).exists()
     return Expected(UNKNOWN_AT_STRIPE, unknown, None, who.user_id)

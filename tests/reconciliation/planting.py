@@ -10,7 +10,6 @@ from collections.abc import Callable, Sequence
 from billing.diagnosis.kinds import Kind
 from tests.reconciliation import causes_payments, causes_records, causes_subscriptions
 from tests.reconciliation.town import Expected, Town
-from tests.reconciliation.world import World
 
 Cause = Callable[[Town], Expected]
 
@@ -80,9 +79,8 @@ CAUSES: tuple[Cause, ...] = (
 SLOW = (causes_subscriptions.override_in_force,)
 
 
-def plant(world: World, count: int, seed: int) -> list[Expected]:
-    """Plants so many seeds of all kinds, as `seed` throws the dice; what must be found of them."""
-    town = Town(world, seed)
+def plant(town: Town, count: int) -> list[Expected]:
+    """Plants so many seeds of all kinds, as the town's dice fall; what must be found of them."""
     again = [cause for cause in CAUSES if cause not in SLOW]
     more = (again[number % len(again)] for number in range(count - len(CAUSES)))
     order = [*CAUSES, *more][:count]

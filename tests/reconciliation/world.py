@@ -4,6 +4,7 @@ Made once, it is copied for each test: the sandbox by its file, the back office 
 database. Nothing happens in a copy by itself: what a test does there is all that is different.
 """
 
+import json
 import shutil
 import sqlite3
 import time
@@ -11,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -111,11 +113,16 @@ def at_home(sandbox: SandboxProcess, database: Database) -> Iterator[None]:
         yield
 
 
-def make_base(databases: Databases, folder: Path, customers: int) -> Base:
-    """A world of so many customers with their histories, every one of them in order."""
+def make_base(
+    databases: Databases, folder: Path, customers: int, *, at: datetime | None = None
+) -> Base:
+    """A world of so many customers with their histories, every one of them in order.
+
+    At Stripe it is now, or `at` that time, and later as the seconds pass.
+    """
     started = time.perf_counter()
     file = folder / f"world_{customers}.sqlite3"
-    now = int(time.time())
+    now = int(at.timestamp() if at else time.time())
     build_world(file, customers, WORLD_SEED, now=now, base_url="http://127.0.0.1")
     stand_still(file, now)
     database = databases.create()
@@ -128,7 +135,7 @@ def make_base(databases: Databases, folder: Path, customers: int) -> Base:
 
 
 def stand_still(file: Path, now: int) -> None:
-    """Nothing is due any more: no period ends while a test looks at it.
+    """Nothing is due any more: no period ends while a test looks at it. The clock is at `now`.
 
     Of the events those of the last days are kept, and those of customers who are gone, whom
     no list has: tens of thousands more would cost minutes and show nothing else.
@@ -138,6 +145,10 @@ def stand_still(file: Path, now: int) -> None:
         connection.execute(
             "DELETE FROM objects WHERE kind = 'event' AND created < ? AND json NOT LIKE ?",
             (now - EVENTS_KEPT, '%"customer.deleted"%'),
+        )
+        clock = json.dumps({"ahead": now - int(time.time())})
+        connection.execute(
+            "INSERT OR REPLACE INTO meta (name, value) VALUES ('clock', ?)", (clock,)
         )
 
 
