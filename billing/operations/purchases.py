@@ -77,7 +77,7 @@ class GrantPurchase(CreditAdjustment):
 
         def commit(intake: Intake) -> None:
             with self.committing(record) as done:
-                done.result = self._grant()
+                done.result = self._grant(intake)
             results.append(done.result)
 
         self._bring_in(commit)
@@ -87,7 +87,7 @@ class GrantPurchase(CreditAdjustment):
         """What granting it would do, rolled back."""
 
         def look(intake: Intake) -> None:
-            raise _SeenError(self._grant())
+            raise _SeenError(self._grant(intake))
 
         try:
             self._bring_in(look)
@@ -102,11 +102,16 @@ class GrantPurchase(CreditAdjustment):
         except (AlreadyGrantedError, LedgerError) as error:
             raise OperationError(str(error)) from error
 
-    def _grant(self) -> Result:
+    def _grant(self, intake: Intake) -> Result:
+        """Grants it, unless what was brought in of it has: its price may be mapped by now."""
         purchase, worth = self.bought.purchase, self.bought.worth or 0
         scope = Scope(frozenset([purchase.source]), frozenset())
         known = rows(scope)
-        posted = named.grant_by_hand(purchase, self.user_id, worth, self.reason)
+        sources = settlement.grant_sources(purchase)
+        settled = (item for item in intake.posted if item.entry.source in sources)
+        posted = next(settled, None) or named.grant_by_hand(
+            purchase, self.user_id, worth, self.reason
+        )
         before = (posted.balance_after - posted.delta, posted.owed_after - posted.owed_delta)
         after = self.balance()  # what was refunded of it was taken back at once
         return Result(

@@ -195,6 +195,39 @@ def test_what_was_paid_back_in_part_is_granted_less_that(known_shop: Shop) -> No
     assert balance("u_ada") == (40, 0)
 
 
+def mapped_late(shop: Shop, price: str, credits_: int) -> None:
+    """Everything arrived before anybody said what the price is worth."""
+    CreditPrice.objects.filter(price_id=price).delete()
+    shop.deliver()
+    CreditPrice.objects.filter(price_id=price).delete()
+    assert Purchase.objects.get().status == Purchase.Status.UNPRICED
+    CreditPrice.objects.create(price_id=price, credits=credits_)
+
+
+@pytest.mark.django_db
+def test_a_period_whose_price_was_mapped_late_is_granted(shop: Shop) -> None:
+    shop.sandbox.post(f"/v1/prices/{shop.plan}", {"metadata[lead_credits]": ""})
+    bought = shop.subscribe()
+    mapped_late(shop, shop.plan, 30)
+    plan = grant(bought["invoice"]).plan()
+    assert (plan.blocked, plan.changes[0].label, plan.changes[0].after) == ("", "Balance", "30")
+    assert grant(bought["invoice"]).apply().changes == plan.changes
+    assert balance("u_ada") == (30, 0)
+    assert "has its credits already" in grant(bought["invoice"]).plan().blocked
+
+
+@pytest.mark.django_db
+def test_a_pack_whose_price_was_mapped_late_is_granted_less_what_was_paid_back(shop: Shop) -> None:
+    shop.sandbox.post(f"/v1/prices/{shop.pack}", {"metadata[lead_credits]": ""})
+    bought = shop.buy()
+    mapped_late(shop, shop.pack, 50)
+    refund(shop, bought, 900)
+    plan = grant(bought["checkout_session"]).plan()
+    assert (plan.changes[0].label, plan.changes[0].after) == ("Balance", "40")
+    assert grant(bought["checkout_session"]).apply().changes == plan.changes
+    assert balance("u_ada") == (40, 0)
+
+
 @pytest.mark.django_db
 def test_an_invoice_that_was_paid_back_is_blocked(known_shop: Shop) -> None:
     bought = known_shop.subscribe()
