@@ -119,3 +119,18 @@ def test_an_event_that_stripe_does_not_know(shop: Shop) -> None:
     record = only_finding()
     assert (record.kind, record.subject, record.fix) == (Kind.EVENT_UNKNOWN, "evt_forged", None)
     assert kinds("u_ada") == []
+
+
+@pytest.mark.parametrize("is_deleted", [False, True])
+def test_a_customer_whose_event_was_lost(shop: Shop, is_deleted: bool) -> None:
+    """Its replay brings the row and the event: a sync would leave the event missing for ever."""
+    path = f"/v1/customers/{shop.at_stripe(subscribed(shop))['customer']}"
+    if is_deleted:
+        shop.sandbox.request("DELETE", path).raise_for_status()
+    else:
+        shop.sandbox.post(path, {"email": "ada@new.example"}).raise_for_status()
+    deliver_all_but(shop, "customer.deleted", "customer.updated")
+    record = only_finding()
+    kind = Kind.CUSTOMER_DELETED if is_deleted else Kind.CUSTOMER_DIFFERS
+    assert (record.kind, (record.fix or {})["operation"]) == (kind, "replay_events")
+    mend(record)

@@ -7,7 +7,7 @@ from typing import Any
 from django.db.models import Model
 
 from billing.diagnosis import differences
-from billing.diagnosis.causes import open_events
+from billing.diagnosis.causes import open_events, replay_of
 from billing.diagnosis.checks.subscriptions import LIVE
 from billing.diagnosis.facts import Facts
 from billing.diagnosis.findings import Check, Evidence, Finding, Fix, Severity
@@ -25,7 +25,8 @@ def at_stripe(facts: Facts) -> Iterator[Finding]:
         if facts.stripe and row.stripe_customer_id in facts.stripe.unknown:
             yield _unknown(row)
         elif data is not None and data.get("deleted") is True and not row.deleted:
-            yield _deleted(facts, row, "Stripe has deleted the customer, and here nobody knows.")
+            verdict = "Stripe has deleted the customer, and here nobody knows."
+            yield _deleted(facts, row, verdict, _replay(facts, row))
         elif row.deleted and (left := _left_behind(facts, row)):
             verdict = f"The customer is deleted at Stripe, and here {left} still open."
             yield _deleted(facts, row, verdict)
@@ -45,14 +46,26 @@ def _unknown(row: BillingCustomer) -> Finding:
     )
 
 
-def _deleted(facts: Facts, row: BillingCustomer, verdict: str) -> Finding:
+def _replay(facts: Facts, row: BillingCustomer) -> Fix | None:
+    """The lost events of a deletion, and of the subscriptions that ended with the customer; None
+    where the customer's own is not among them: their end alone does not tell of it."""
+    theirs = row.stripe_customer_id
+    if not open_events(facts, theirs):
+        return None
+    subscriptions = [s for s in facts.subscriptions if s.stripe_customer_id == theirs]
+    return replay_of(facts, theirs, *(each.stripe_subscription_id for each in subscriptions))
+
+
+def _deleted(
+    facts: Facts, row: BillingCustomer, verdict: str, replay: Fix | None = None
+) -> Finding:
     return Finding(
         Kind.CUSTOMER_DELETED,
         Severity.ACCESS,
         row.stripe_customer_id,
         f"{verdict} Their subscriptions ended with them.",
         (Evidence("Customer", row.email or row.name, row.stripe_customer_id, row.created_at),),
-        Fix("sync_from_stripe", {"kind": "customer", "id": row.stripe_customer_id}),
+        replay or Fix("sync_from_stripe", {"kind": "customer", "id": row.stripe_customer_id}),
         open_events(facts, row.stripe_customer_id),
     )
 
@@ -90,7 +103,8 @@ def _otherwise(facts: Facts, row: BillingCustomer, wanted: Mapping[str, Any]) ->
                 )
                 for name in differing
             ),
-            Fix("sync_from_stripe", {"kind": "customer", "id": row.stripe_customer_id}),
+            replay_of(facts, row.stripe_customer_id)
+            or Fix("sync_from_stripe", {"kind": "customer", "id": row.stripe_customer_id}),
             open_events(facts, row.stripe_customer_id),
         )
 
