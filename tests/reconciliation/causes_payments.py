@@ -6,7 +6,7 @@ from billing.diagnosis.kinds import Kind
 from billing.models import BillingPayment, CreditEntry, CreditPrice, LeadClaim
 from billing.operations.credits import GrantCredits
 from tests.operations.shop import BOB
-from tests.reconciliation.causes_subscriptions import REPLAYS, UNKNOWN_AT_STRIPE, paid_bill
+from tests.reconciliation.causes_subscriptions import REPLAYS, paid_bill
 from tests.reconciliation.town import Expected, Town, restore, run_sql
 
 COMPLETED = "checkout.session.completed"
@@ -133,7 +133,7 @@ def reversal_differs(town: Town) -> Expected:
     charge = BillingPayment.objects.get(stripe_customer_id=customer)
     made = town.tell("refund", charge=charge.stripe_charge_id)
     town.lose(*REFUND)
-    return Expected("reversal_differs", made["refund"], REPLAYS, user)
+    return Expected(Kind.REVERSAL_DIFFERS, made["refund"], REPLAYS, user)
 
 
 def payment_differs(town: Town) -> Expected:
@@ -142,7 +142,7 @@ def payment_differs(town: Town) -> Expected:
     renewed = town.tell("renew", subscription=who.subscription)
     [event] = town.lose("charge.succeeded")
     assert renewed["invoice"]
-    return Expected("payment_differs", event["data"]["object"]["id"], REPLAYS, who.user_id)
+    return Expected(Kind.PAYMENT_DIFFERS, event["data"]["object"]["id"], REPLAYS, who.user_id)
 
 
 def payment_unexplained(town: Town) -> Expected:
@@ -151,7 +151,7 @@ def payment_unexplained(town: Town) -> Expected:
     form = {"amount": 2500, "currency": "usd", "payment_method": "pm_card_visa"}
     made = town.post("payment_intents", customer=customer, confirm="true", **form)
     town.bring()
-    return Expected("payment_unexplained", made["latest_charge"], None, user)
+    return Expected(Kind.PAYMENT_UNEXPLAINED, made["latest_charge"], None, user)
 
 
 def unknown_payment(town: Town) -> Expected:
@@ -165,7 +165,7 @@ def unknown_payment(town: Town) -> Expected:
         who.customer,
         timezone.now(),
     )
-    return Expected(UNKNOWN_AT_STRIPE, unknown, None, who.user_id)
+    return Expected(Kind.UNKNOWN_AT_STRIPE, unknown, None, who.user_id)
 
 
 def balance_differs(town: Town) -> Expected:

@@ -65,7 +65,7 @@ def event_unknown(town: Town) -> Expected:
     who, event = noted(town)
     foreign = {**event, "id": f"evt_Foreign{town.number():06d}"}
     town.world.take([event, foreign])
-    return Expected("event_unknown", foreign["id"], None, who.user_id)
+    return Expected(Kind.EVENT_UNKNOWN, foreign["id"], None, who.user_id)
 
 
 def customer_deleted(town: Town) -> Expected:
@@ -73,7 +73,7 @@ def customer_deleted(town: Town) -> Expected:
     user, customer, _ = town.buyer()
     town.world.sandbox.request("DELETE", f"/v1/customers/{customer}").raise_for_status()
     [_] = town.lose("customer.deleted")
-    return Expected(Kind.CUSTOMER_DELETED, customer, SYNCS, user)
+    return Expected(Kind.CUSTOMER_DELETED, customer, REPLAYS, user)
 
 
 def customer_unknown(town: Town) -> Expected:
@@ -98,7 +98,7 @@ def customer_differs(town: Town) -> Expected:
     change = {"email": f"moved{town.number()}@example.com"}
     town.post(f"customers/{who.customer}", **change)
     [_] = town.lose("customer.updated")
-    return Expected(Kind.CUSTOMER_DIFFERS, who.customer, SYNCS, who.user_id)
+    return Expected(Kind.CUSTOMER_DIFFERS, who.customer, REPLAYS, who.user_id)
 
 
 def invoice_given_away(town: Town) -> Expected:

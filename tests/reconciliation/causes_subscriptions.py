@@ -17,7 +17,6 @@ A_YEAR = timedelta(days=365)
 UPDATED = "customer.subscription.updated"
 DELETED = "customer.subscription.deleted"
 REPLAYS, SYNCS = "replay_events", "sync_from_stripe"
-UNKNOWN_AT_STRIPE = "unknown_at_stripe"
 
 
 def paid_not_active(town: Town) -> Expected:
@@ -174,4 +173,4 @@ def unknown_subscription(town: Town) -> Expected:
         timezone.now() - A_YEAR,
     )
     assert BillingSubscription.objects.filter(stripe_subscription_id=unknown).exists()
-    return Expected(UNKNOWN_AT_STRIPE, unknown, None, who.user_id)
+    return Expected(Kind.UNKNOWN_AT_STRIPE, unknown, None, who.user_id)

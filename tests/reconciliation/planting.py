@@ -4,29 +4,13 @@ Every kind that reconciliation keeps has at least one cause. What is planted las
 event waiting: after that, nothing but what a test names is processed.
 """
 
-from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection
 
-from billing.diagnosis.kinds import Kind
 from tests.reconciliation import causes_payments, causes_records, causes_subscriptions
 from tests.reconciliation.town import Expected, Town
 
 Cause = Callable[[Town], Expected]
 
-# The mere states of a customer, which are no differences.
-STATES = frozenset(
-    {
-        Kind.PAST_DUE,
-        Kind.CANCELLATION_SCHEDULED,
-        Kind.CANCELED_FOR_NONPAYMENT,
-        Kind.CANCELED_BY_CUSTOMER,
-        Kind.CANCELED_BY_US,
-        Kind.SEVERAL_SUBSCRIPTIONS,
-        Kind.INVOICE_UNPAID,
-        Kind.CLAIM_REFUSED,
-        Kind.CREDITS_OWED,
-    }
-)
 SAFE = ("sync_from_stripe", "replay_events", "grant_purchase")
 
 CAUSES: tuple[Cause, ...] = (
@@ -79,18 +63,19 @@ CAUSES: tuple[Cause, ...] = (
 SLOW = (causes_subscriptions.override_in_force,)
 
 
-def plant(town: Town, count: int) -> list[Expected]:
-    """Plants so many seeds of all kinds, as the town's dice fall; what must be found of them."""
-    again = [cause for cause in CAUSES if cause not in SLOW]
+def plant(
+    town: Town, count: int = len(CAUSES), *, without: Collection[Cause] = ()
+) -> list[Expected]:
+    """Plants seeds of all kinds, as the town's dice fall; what must be found of them.
+
+    So many, or one of each cause, but for those that it is `without`.
+    """
+    once = [cause for cause in CAUSES if cause not in without]
+    again = [cause for cause in once if cause not in SLOW]
     more = (again[number % len(again)] for number in range(count - len(CAUSES)))
-    order = [*CAUSES, *more][:count]
+    order = [*once, *more]
     town.random.shuffle(order)
     order.sort(key=lambda cause: cause is causes_records.event_waiting)
     planted = [cause(town) for cause in order]
-    assert len({each.found[:2] for each in planted}) == count
+    assert len({each.found[:2] for each in planted}) == len(order)
     return planted
-
-
-def by_kind(found: Sequence[Expected]) -> Counter[str]:
-    """How many seeds there are of each kind."""
-    return Counter(str(each.kind) for each in found)
