@@ -141,6 +141,7 @@ class Demo:
         self.register_webhook(Sandbox(f"http://127.0.0.1:{port}", SANDBOX_KEY), url)
         self.environment |= {
             "STRIPE_API_BASE": f"http://127.0.0.1:{port}",
+            "STRIPE_BULK_REQUESTS_PER_SECOND": "0",
             "STRIPE_SECRET_KEY": SANDBOX_KEY,
             "STRIPE_WEBHOOK_SECRET": self.state.webhook_secret,
         }

@@ -153,6 +153,17 @@ def counts_table(row: ReconciliationRun) -> Figures:
     return table
 
 
+def statuses_table(row: ReconciliationRun) -> Figures:
+    """R1: how many subscriptions of each status there are on both sides."""
+    table = Figures("Subscriptions by status", ["Status", "At Stripe", "Here"])
+    statuses = (row.counts.get("subscription") or {}).get("statuses") or {}
+    for status, both in sorted(statuses.items(), key=lambda item: -item[1]["stripe"]):
+        url = changelist_url(BillingSubscription, status=status)
+        numbers = [f"{both[side]:,}" for side in ("stripe", "here")]
+        table.rows.append((url, [status.replace("_", " "), *numbers]))
+    return table
+
+
 def one_side(amounts: Mapping[str, Mapping[str, Any]], side: str) -> dict[str, Any]:
     return {code: both.get(side, 0) for code, both in amounts.items()}
 
@@ -418,6 +429,7 @@ class RunAdmin(ReadOnlyAdmin):
                     for table in (
                         differences_table(obj),
                         counts_table(obj),
+                        statuses_table(obj),
                         measures_table(obj),
                         *report_tables(obj),
                     )

@@ -61,6 +61,7 @@ class Listed:
     differs: Callable[[Any, StripeDict], bool] = never
     worth: Callable[[StripeDict], tuple[str, int]] = nothing
     our_worth: str = ""  # the column with our amount, beside `currency`
+    has_status: bool = False  # counted by it, too
     is_all: bool = False  # listed from the beginning, whatever the run's window
 
 
@@ -125,6 +126,7 @@ LISTS: tuple[Listed, ...] = (
         "stripe_subscription_id",
         {"status": "all", "expand": ["data.customer"]},
         differs=lambda row, data: bool(differences.of_subscription(row, data)),
+        has_status=True,
         is_all=True,
     ),
     CUSTOMER,

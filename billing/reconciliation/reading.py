@@ -87,6 +87,7 @@ class Reading:
     suspects: list[ReconciliationSuspect] = field(default_factory=list)
     counts: Counter[str] = field(default_factory=Counter)
     worth: dict[str, Counter[str]] = field(default_factory=dict)
+    statuses: dict[str, Counter[str]] = field(default_factory=dict)
     hours: dict[str, list[int]] = field(default_factory=dict)
 
     def take(self, page: list[StripeDict]) -> None:
@@ -124,6 +125,10 @@ class Reading:
     def _count(self, data: StripeDict, row: Any) -> None:
         self.counts["stripe"] += 1
         self.counts["here"] += row is not None
+        if self.listed.has_status:
+            self._count_status("stripe", str(data.get("status")))
+            if row is not None:
+                self._count_status("here", row.status)
         currency, amount = self.listed.worth(data)
         if currency:
             ours = getattr(row, self.listed.our_worth, 0) if amount and row is not None else 0
@@ -137,12 +142,17 @@ class Reading:
             hour[0] += 1
             hour[1] += row is not None
 
+    def _count_status(self, side: str, status: str) -> None:
+        self.statuses.setdefault(status, Counter())[side] += 1
+
     def finish(self) -> None:
         """Adds what is here alone, and marks the slice as read."""
         listed, part = self.listed, self.slice
         for row in self._ours_alone():
             self.counts["here"] += 1
             self.counts["only_here"] += 1
+            if listed.has_status:
+                self._count_status("here", row.status)
             self.suspects.append(
                 ReconciliationSuspect(
                     run_id=part.run_id,
@@ -162,6 +172,7 @@ class Reading:
         part.counts = {
             **self.counts,
             "amounts": {currency: dict(held) for currency, held in self.worth.items()},
+            "statuses": {status: dict(held) for status, held in self.statuses.items()},
             "hours": self.hours,
         }
         with transaction.atomic():
@@ -289,10 +300,11 @@ def totals(run: ReconciliationRun) -> tuple[dict[str, Any], list[list[Any]]]:
         )
         for what in COUNTED:
             held[what] += part.get(what, 0)
-        for currency, sides in part.get("amounts", {}).items():
-            into = held["amounts"].setdefault(currency, {"stripe": 0, "here": 0})
-            for side, amount in sides.items():
-                into[side] += amount
+        for what in ("amounts", "statuses"):
+            for name_of, sides in part.get(what, {}).items():
+                into = held.setdefault(what, {}).setdefault(name_of, {"stripe": 0, "here": 0})
+                for side, number in sides.items():
+                    into[side] += number
         for hour, (stripe, here) in part.get("hours", {}).items():
             both = hours.setdefault(hour, [0, 0])
             both[0] += stripe

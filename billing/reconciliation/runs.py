@@ -49,19 +49,19 @@ def reconcile(
     actor: str,
     since: datetime | None = None,
     on_progress: Tell | None = None,
-    grace: timedelta = examining.GRACE,
+    grace: timedelta | None = None,
 ) -> ReconciliationRun:
     """Compares our books with Stripe's, and keeps every difference as a finding.
 
     An interrupted run of this kind, of the last day, goes on where it was. `since` (UTC) is where
-    the window begins instead of where the last run's ended. `grace` is for how long an event may
-    be on its way before its absence is a difference. Raises AlreadyRunningError, and a
-    GatewayError where Stripe did not tell all: the run is then failed, and goes on when it is
+    the window begins instead of where the last run's ended. `grace` (two minutes) is for how long
+    an event may be on its way before its absence is a difference. Raises AlreadyRunningError, and
+    a GatewayError where Stripe did not tell all: the run is then failed, and goes on when it is
     started again.
     """
     with alone():
         run = _interrupted(kind, since) or _started(kind, actor, since)
-        _work(run, on_progress, grace)
+        _work(run, on_progress, examining.GRACE if grace is None else grace)
         return run
 
 

@@ -102,6 +102,31 @@ def _window(run: ReconciliationRun) -> list[str]:
 
 
 def _counted(run: ReconciliationRun) -> list[str]:
+    """Both sides by kind, subscriptions by status, events by day: R1 and R2 of the runbook."""
+    statuses = run.counts.get("subscription", {}).get("statuses", {})
+    return [
+        *_by_kind(run),
+        *(
+            f"  subscriptions {status}: {both['stripe']:,} at Stripe, {both['here']:,} here"
+            for status, both in sorted(statuses.items())
+        ),
+        *_by_day(run),
+    ]
+
+
+def _by_day(run: ReconciliationRun) -> list[str]:
+    days: dict[str, list[int]] = {}
+    for hour, stripe, here in run.measures.get("events_by_hour", []):
+        both = days.setdefault(hour[:10], [0, 0])
+        both[0] += stripe
+        both[1] += here
+    return [
+        f"  events of {day}: {stripe:,} at Stripe, {here:,} here"
+        for day, (stripe, here) in days.items()
+    ]
+
+
+def _by_kind(run: ReconciliationRun) -> list[str]:
     return [
         f"  {kind}: {held['stripe']:,} at Stripe, {held['here']:,} here; {held['missing']:,}"
         f" missing here, {held['only_here']:,} only here, {held['differs']:,} different"
