@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from operator import attrgetter
-from typing import Any
+from typing import Any, TypeVar
 
 from django.db.models import (
     Count,
@@ -16,6 +16,7 @@ from django.db.models import (
     Expression,
     F,
     Func,
+    Model,
     OuterRef,
     Q,
     QuerySet,
@@ -48,6 +49,8 @@ from billing.models import (
     StatusOverride,
 )
 from billing.projection.settlement import grant_sources, reversal_sources
+
+Row = TypeVar("Row", bound=Model)
 
 MOST = 200  # rows of one table that a person's facts hold, the newest
 SQL_SINCE = timedelta(days=30)  # how far back changes by raw SQL are shown
@@ -181,11 +184,10 @@ def gather(person: Person, *, now: datetime | None = None, about: Sequence[str] 
         if person.rows is None
         else list(reversed(person.rows))
     )
-    subscriptions = owned | Q(stripe_subscription_id__in=about)
-    facts.subscriptions = list(BillingSubscription.objects.filter(subscriptions)[:MOST])
-    invoices = owned | Q(stripe_invoice_id__in=about)
-    facts.invoices = list(BillingInvoice.objects.filter(invoices)[:MOST])
-    facts.purchases = list(Purchase.objects.filter(owned | Q(source__in=about))[:MOST])
+    facts.subscriptions = _newest(BillingSubscription, owned, stripe_subscription_id__in=about)
+    facts.invoices = _newest(BillingInvoice, owned, stripe_invoice_id__in=about)
+    periods = [row.latest_invoice_id for row in facts.subscriptions if row.latest_invoice_id]
+    facts.purchases = _newest(Purchase, owned, source__in=[*about, *periods])
     _add_payments(facts, about)
     if user is not None:
         facts.perhaps_theirs = _with_same_email(facts)
@@ -198,6 +200,17 @@ def gather(person: Person, *, now: datetime | None = None, about: Sequence[str] 
         facts.worth[price.price_id] = price.credits
         facts.price_names[price.price_id] = price.name
     return facts
+
+
+def _newest(model: type[Row], theirs: Q, **named: Sequence[str]) -> list[Row]:
+    """The newest rows that are theirs, with those that are named, however old."""
+    [ids] = named.values()
+    rows = model._default_manager
+    found = list(rows.filter(theirs | Q(**named) if ids else theirs)[:MOST])
+    if ids and len(found) == MOST:
+        kept = {row.pk for row in found}
+        found += [row for row in rows.filter(**named)[:MOST] if row.pk not in kept]
+    return found
 
 
 def _user_with_same_email(facts: Facts) -> str:
@@ -217,13 +230,13 @@ def _with_same_email(facts: Facts) -> list[Purchase]:
 def _add_payments(facts: Facts, about: Sequence[str]) -> None:
     intents = {p.payment_intent_id for p in facts.purchases if p.payment_intent_id}
     theirs = Q(stripe_customer_id__in=facts.person.customer_ids)
-    theirs |= Q(payment_intent_id__in=intents) | Q(stripe_charge_id__in=about)
-    facts.payments = list(BillingPayment.objects.filter(theirs)[:MOST])
+    theirs |= Q(payment_intent_id__in=intents)
+    facts.payments = _newest(BillingPayment, theirs, stripe_charge_id__in=about)
     intents |= {p.payment_intent_id for p in facts.payments if p.payment_intent_id}
     pairs = InvoicePayment.objects.filter(payment_intent_id__in=intents)
     facts.invoice_of = dict(pairs.values_list("payment_intent_id", "stripe_invoice_id"))
-    made = Q(payment_intent_id__in=intents) | Q(stripe_id__in=about)
-    facts.reversals = list(PaymentReversal.objects.filter(made)[:MOST])
+    made = Q(payment_intent_id__in=intents)
+    facts.reversals = _newest(PaymentReversal, made, stripe_id__in=about)
 
 
 def _add_credits(facts: Facts, user: str) -> None:

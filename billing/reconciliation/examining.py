@@ -75,7 +75,7 @@ def examine_all(
         examined = [
             examine(name, suspects, stripe, since=run.since) for name, suspects in by_person.items()
         ]
-        leave_out_in_flight(examined, stripe, begun - grace)
+        leave_out_in_flight(examined, stripe, begun, grace)
         with transaction.atomic():
             for one in examined:
                 worklist.keep(one.found, one.person, run)
@@ -146,8 +146,8 @@ def examine(
     asked = AtStripe(timezone.now())
     for kind, object_id in _objects(suspects):
         _ask(kind, object_id, asked, stripe)
-    _add_lost_events(suspects, asked, stripe, since)
-    about = _about(suspects, asked)
+    told = _add_lost_events(suspects, asked, stripe, since)
+    about = _about(suspects, asked, told)
     facts = gather(one.person, about=about)
     facts.stripe = asked
     read_uses(facts)
@@ -170,10 +170,12 @@ def _objects(suspects: Iterable[ReconciliationSuspect]) -> list[tuple[str, str]]
     return list(dict.fromkeys(named))
 
 
-def _about(suspects: Iterable[ReconciliationSuspect], asked: AtStripe) -> list[str]:
-    """Ids of everything that is looked at: objects, what lost events are about, charges."""
+def _about(
+    suspects: Iterable[ReconciliationSuspect], asked: AtStripe, told: Iterable[str]
+) -> list[str]:
+    """Ids of everything that is looked at: objects, what events are about (`told`), charges."""
     ids = [each.object_id for each in suspects if each.object_id and each.kind != EVENTS]
-    ids += [*asked.events, *asked.of("charge")]
+    ids += [*told, *asked.of("charge")]
     return list(dict.fromkeys(ids))
 
 
@@ -201,28 +203,36 @@ def _add_lost_events(
     asked: AtStripe,
     stripe: Gateway,
     since: datetime | None,
-) -> None:
-    """Adds Stripe's events that are not here, and what those are about that no list has shown."""
+) -> list[str]:
+    """Adds Stripe's events that are not here, and what those are about that no list has shown.
+
+    Returns the ids of what all events among the suspects are about.
+    """
     named = {each.object_id: each.event for each in suspects if each.kind == EVENTS}
     here = set(
         InboxEvent.objects.filter(stripe_event_id__in=named).values_list(
             "stripe_event_id", flat=True
         )
     )
+    told: list[str] = []
     for event_id, event in named.items():
         event = event or _event(event_id, asked, stripe)
-        if event is None or event_id in here:
+        if event is None:
             continue
         about = event["data"]["object"]
-        for object_id in dict.fromkeys((about["id"], about.get("charge"))):
-            if object_id:
-                asked.events.setdefault(object_id, []).append(event)
+        objects = [i for i in dict.fromkeys((about["id"], about.get("charge"))) if i]
+        told += objects
+        if event_id in here:
+            continue
+        for object_id in objects:
+            asked.events.setdefault(object_id, []).append(event)
         kind, made = str(about.get("object")), int(about.get("created") or 0)
         is_older = since is not None and made < since.timestamp()
         if kind in COMPARED and is_older and about["id"] not in asked.of(kind):
             _ask(kind, about["id"], asked, stripe)
     for events in asked.events.values():
         events.sort(key=lambda each: int(each["created"]), reverse=True)
+    return told
 
 
 def _event(event_id: str, asked: AtStripe, stripe: Gateway) -> StripeDict | None:
@@ -243,28 +253,38 @@ def _changed_by_hand(facts: Facts) -> Iterator[tuple[str, str]]:
             yield table.kind, str(keys[0])
 
 
-def leave_out_in_flight(examined: Sequence[Examined], stripe: Gateway, since: datetime) -> None:
-    """Takes back findings about objects with an event since then that is still on its way."""
+def leave_out_in_flight(
+    examined: Sequence[Examined], stripe: Gateway, begun: datetime, grace: timedelta
+) -> None:
+    """Takes back findings about objects of which an event is on its way, or came meanwhile.
+
+    `begun` is when Stripe was first asked about these people: a row may be newer than its answer.
+    """
     if not any(one.found for one in examined):
         return
-    moving = in_flight(stripe, since)
+    moving = in_flight(stripe, begun - grace, begun)
     for one in examined:
         settled = [each for each in one.found if not (named_in(each) & moving)]
         one.in_flight = len(settled) < len(one.found)
         one.found = settled
 
 
-def in_flight(stripe: Gateway, since: datetime) -> set[str]:
-    """Ids of what Stripe has had events about since then that are not processed here."""
+def in_flight(stripe: Gateway, since: datetime, begun: datetime) -> set[str]:
+    """Ids of what Stripe has had events about since then, unless those had come to their end here
+    before we began to ask."""
     lists = [("recent", "/v1/events", {"created": {"gte": int(since.timestamp())}})]
-    events = [event for _, page in stripe.lists_at_once(lists) for event in page.data]
-    ids = [event["id"] for event in events if event["type"] in HANDLED]
-    came = InboxEvent.objects.filter(stripe_event_id__in=ids)
-    ended = came.exclude(status=InboxEvent.Status.PENDING)
-    open_ = set(ids) - set(ended.values_list("stripe_event_id", flat=True))
+    events = [
+        event
+        for _, page in stripe.lists_at_once(lists)
+        for event in page.data
+        if event["type"] in HANDLED
+    ]
+    came = InboxEvent.objects.filter(stripe_event_id__in=[event["id"] for event in events])
+    ended = came.exclude(status=InboxEvent.Status.PENDING).exclude(processed_at__gte=begun)
+    settled = set(ended.values_list("stripe_event_id", flat=True))
     moving: set[str] = set()
     for event in events:
-        if event["id"] in open_:
+        if event["id"] not in settled:
             about = event["data"]["object"]
             named = (about.get(n) for n in ("id", "charge", "payment_intent", "invoice"))
             moving |= {event["id"], *filter(None, map(id_of, named))}

@@ -4,12 +4,16 @@ import time
 from datetime import timedelta
 
 import pytest
+from django.utils import timezone
 
 from billing.diagnosis.kinds import Kind
-from billing.models import BillingPayment, FindingRecord, ReconciliationRun
+from billing.gateway.client import gateway
+from billing.models import BillingPayment, FindingRecord, InboxEvent, ReconciliationRun
 from billing.operations.base import Actor
 from billing.projection.bulk import sync_everything
 from billing.reconciliation import fixing, runs
+from billing.reconciliation.examining import in_flight
+from billing.reconciliation.looking import look_again
 from tests.diagnosis.planting import deliver_all_but, subscribed
 from tests.operations.shop import Shop, balance
 from tests.support.events import deliver_and_drain, events_of
@@ -109,3 +113,38 @@ def test_a_weekly_run_reports_usage_and_revenue(settled: Shop) -> None:
     assert run.report["usage"]["totals"]["credits"] == 0
     assert run.measures["clearing"]["count"]["share"] == 1
     assert run.measures["timeliness"]["events"] > 10
+
+
+def test_the_oldest_of_many_is_found_too(settled: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A person's facts hold the newest rows, and those that look different, however old."""
+    lost = settled.buy()["checkout_session"]
+    deliver_all_but(settled, "checkout.session.completed")
+    time.sleep(1.1)
+    for _ in range(3):
+        settled.buy()
+    deliver_and_drain(e for e in events_of(settled.sandbox) if e["data"]["object"]["id"] != lost)
+    monkeypatch.setattr("billing.diagnosis.facts.MOST", 2)
+    assert reconcile().differences == {Kind.PACK_NOT_GRANTED: 1}
+    assert FindingRecord.objects.get().subject == lost
+
+
+def test_nobody_s_failed_event_is_still_so_when_looked_at_again(settled: Shop) -> None:
+    """Its customer is unknown here: what the event is about leads to it."""
+    event = next(e for e in events_of(settled.sandbox) if e["type"] == "charge.succeeded")
+    InboxEvent.objects.filter(stripe_event_id=event["id"]).update(status="dead", customer_id="")
+    BillingPayment.objects.all().delete()
+    record = FindingRecord.objects.create(
+        kind=Kind.EVENT_FAILED, subject=event["id"], severity="money", rank=1, verdict="It failed."
+    )
+    assert look_again(record)
+    InboxEvent.objects.update(status="processed")
+    assert not look_again(record)
+
+
+def test_an_event_that_was_processed_meanwhile_is_on_its_way(settled: Shop) -> None:
+    """Our row may be newer by now than what Stripe answered before."""
+    charge = BillingPayment.objects.first()
+    assert charge is not None
+    earlier = timezone.now() - timedelta(minutes=5)
+    assert charge.stripe_charge_id in in_flight(gateway(), earlier, begun=earlier)
+    assert charge.stripe_charge_id not in in_flight(gateway(), earlier, begun=timezone.now())
