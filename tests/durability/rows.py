@@ -1,11 +1,12 @@
 """What a database holds, in a form in which two of them can be compared.
 
 Left out is what rightly depends on when and in which order things were processed: our own
-clock, surrogate ids, counts of attempts, in which request Stripe's state was seen, and what
-was refused on the way.
+clock, surrogate ids, counts of attempts, in which request Stripe's state was seen, what was
+refused on the way, and what those who watch and compare wrote down of it meanwhile.
 """
 
 import json
+import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -19,6 +20,7 @@ Contents = dict[str, Counter[str]]
 TABLES = "SELECT table_name FROM information_schema.tables WHERE table_name ~ %s ORDER BY 1"
 OURS = "^(billing|djstripe|lead|credit)_"
 REFUSALS = "billing_webhook_rejections"
+WATCHERS = "^billing_(alert|watched|reconciliation|findings|request_pace)"
 # References by dj-stripe's surrogate ids: column and parent of a table.
 REFERENCES = """
     SELECT own.attname, c.confrelid::regclass::text
@@ -42,7 +44,8 @@ SILENT = {"next_invoice_sequence"}
 def contents(url: str) -> Contents:
     """Every row of every table of ours and of dj-stripe's, counted, by table."""
     with psycopg.connect(url) as connection:
-        names = [name for (name,) in connection.execute(TABLES, [OURS]) if name != REFUSALS]
+        names = [name for (name,) in connection.execute(TABLES, [OURS])]
+        names = [name for name in names if name != REFUSALS and not re.match(WATCHERS, name)]
         return {
             name: Counter(json.dumps(row, sort_keys=True) for row in prepared(connection, name))
             for name in names
