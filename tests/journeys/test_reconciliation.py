@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from billing.gateway import client
 from billing.models import FindingRecord, LeadClaim, ReconciliationRun, acting_as
 from billing.projection import ledger
 from billing.projection.ledger import Entry
@@ -97,7 +98,8 @@ def test_the_week_s_usage_and_revenue(shop: Shop, reconcile: Any) -> None:
     )
 
 
-def test_wrong_calls_say_so(shop: Shop, reconcile: Any) -> None:
+def test_wrong_calls_say_so(shop: Shop, reconcile: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(client, "FAILURE_PAUSES", (0.01,))
     assert reconcile("full", "--since", "2026-01-01")[0] == 2
     code, said = reconcile("daily", "--since", "yesterday")
     assert code == 2
