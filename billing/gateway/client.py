@@ -414,7 +414,9 @@ def translated_errors() -> Iterator[None]:
     except stripe.RateLimitError as error:
         raise StripeBusyError(f"Stripe could not be reached: {describe(error)}") from error
     except stripe.APIConnectionError as error:
-        raise StripeSilentError(f"Stripe could not be reached: {describe(error)}") from error
+        # The package's own message is many lines of advice on whom to write to.
+        why = type(error.__cause__ or error).__name__
+        raise StripeSilentError(f"Stripe could not be reached: no answer ({why}).") from error
     except stripe.APIError as error:
         raise StripeUnavailableError(f"Stripe could not be reached: {describe(error)}") from error
     except stripe.InvalidRequestError as error:
