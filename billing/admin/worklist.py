@@ -7,7 +7,7 @@ from django.contrib import admin, messages
 from django.contrib.admin import SimpleListFilter, display
 from django.contrib.admin.views.main import ChangeList
 from django.core.exceptions import PermissionDenied
-from django.db.models import F, Q, QuerySet
+from django.db.models import Q, QuerySet
 from django.db.models.functions import Now
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect
@@ -37,7 +37,7 @@ from billing.gateway.client import GatewayError
 from billing.models import FindingRecord, OperationRecord, ReconciliationRun
 from billing.operations.findings import PREFIX, in_words, worth
 from billing.reconciliation.looking import look_again
-from billing.reconciliation.worklist import OPEN
+from billing.reconciliation.worklist import GRAVEST_FIRST, OPEN
 
 State = FindingRecord.State
 
@@ -288,14 +288,7 @@ class FindingAdmin(ReadOnlyAdmin):
         return cells.link(open_url(id=f"operation:{row.resolved_by}"), "an operation")
 
     def get_ordering(self, request: HttpRequest) -> Any:
-        """The gravest first, then by what is at stake; what is not known comes last."""
-        return (
-            "rank",
-            F("amount").desc(nulls_last=True),
-            F("credits").desc(nulls_last=True),
-            "first_seen_at",
-            "id",
-        )
+        return GRAVEST_FIRST
 
     def find(self, rows: QuerySet[FindingRecord], term: str) -> QuerySet[FindingRecord]:
         named = narrowing.people(term)

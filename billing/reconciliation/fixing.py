@@ -45,9 +45,10 @@ def fix(run: ReconciliationRun, actor: Actor, tell: Callable[[str], None]) -> Fi
     needs none any more.
     """
     fixed = Fixed()
-    found = worklist.open_findings().filter(run=run)
-    safe = [each for each in found if each.fix and each.fix["operation"] in SAFE]
-    fixed.left = [each for each in found if each not in safe]
+    found = worklist.open_findings().filter(run=run).order_by(*worklist.GRAVEST_FIRST)
+    safe: list[FindingRecord] = []
+    for each in found:
+        (safe if each.fix and each.fix["operation"] in SAFE else fixed.left).append(each)
     safe.sort(key=lambda each: SAFE.index(each.fix["operation"]) if each.fix else 0)
     stripe = gateway()
     for number, record in enumerate(safe, start=1):

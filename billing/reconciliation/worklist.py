@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from django.db.models import Q, QuerySet, Sum
+from django.db.models import F, Q, QuerySet, Sum
 from django.db.models.functions import Now
 from django.utils import timezone
 
@@ -15,6 +15,15 @@ State = FindingRecord.State
 
 OPEN = Q(state=State.OPEN) | Q(state=State.SNOOZED, snoozed_until__lte=Now())
 """What waits for somebody: open ones, and those put off until a time that has passed."""
+
+GRAVEST_FIRST = (
+    "rank",
+    F("amount").desc(nulls_last=True),
+    F("credits").desc(nulls_last=True),
+    "first_seen_at",
+    "id",
+)
+"""By severity, then by what is at stake; what is not known comes last."""
 
 
 def open_findings() -> QuerySet[FindingRecord]:
@@ -150,6 +159,7 @@ def differences(run: ReconciliationRun) -> tuple[dict[str, int], dict[str, int]]
 def as_dict(record: FindingRecord) -> dict[str, Any]:
     """A finding for programs, as `diagnose` has it, with what has become of it."""
     return {
+        "number": record.pk,
         "kind": record.kind,
         "severity": record.severity,
         "subject": record.subject,

@@ -8,6 +8,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.utils import timezone
 
 from billing.gateway import client
 from billing.models import FindingRecord, LeadClaim, ReconciliationRun, acting_as
@@ -62,6 +63,14 @@ def test_from_the_morning_s_differences_to_finance_s_word(
     gaps = [there - here for _, there, here in morning["measures"]["events_by_hour"]]
     assert sum(gaps) == 2
 
+    # In the terminal each finding has the number by which the commands take it.
+    shown = run("reconcile", "daily", "--actor", "fay")
+    number = FindingRecord.objects.get(subject=session).pk
+    assert f"{number}  money  Pack paid, not granted: {session}, 45.00 USD" in shown.stdout
+    kinds = [line.split(":")[0].strip() for line in shown.stdout.splitlines()[1:6]]
+    assert kinds == ["subscription", "customer", "invoice", "charge", "checkout.session"]
+    assert "2 findings are open." in shown.error
+
     # What is safe is mended, and said; the next run has nothing to say.
     code, mended = reconcile("daily", "--fix")
     assert {each["subject"] for each in mended["fixed"]} == {sub, session}
@@ -75,6 +84,29 @@ def test_from_the_morning_s_differences_to_finance_s_word(
     assert (signed.code, last.sign_off) == (0, "All ties out")
     assert audits("manual.run_signed_off")[0]["admin"] == "cli:fay"
     assert set(FindingRecord.objects.values_list("state", flat=True)) == {"resolved"}
+
+
+def test_what_is_still_on_its_way_is_said_to_be_left(
+    shop: Shop, reconcile: Any, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert reconcile("daily")[0] == 0
+    monkeypatch.setattr(examining, "GRACE", timedelta(minutes=2))
+    shop.buy()
+    deliver_all_but(shop, "checkout.session.completed")
+    ran = run("reconcile", "daily")
+    assert ran.code == 0
+    assert "left for the next run: an event about each was still on its way." in ran.stdout
+
+
+def test_a_finding_whose_time_has_come_is_open_again(shop: Shop, reconcile: Any) -> None:
+    shop.buy()
+    deliver_all_but(shop, "checkout.session.completed")
+    assert reconcile("daily")[0] == 1
+    later = {"state": "snoozed", "snoozed_until": timezone.now() + timedelta(hours=1)}
+    FindingRecord.objects.update(**later)
+    assert reconcile("daily")[0] == 0
+    FindingRecord.objects.update(snoozed_until=timezone.now())
+    assert reconcile("daily")[0] == 1
 
 
 def test_the_week_s_usage_and_revenue(shop: Shop, reconcile: Any) -> None:

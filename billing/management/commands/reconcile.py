@@ -5,13 +5,17 @@ from typing import Any
 from django.core.management.base import CommandParser
 
 from billing.alerts import heartbeat
-from billing.diagnosis.kinds import Kind
+from billing.alerts.firing import counted
+from billing.diagnosis.kinds import label_of
 from billing.formatting import format_money, format_time, iso_time
 from billing.management.command import USAGE, Answer, OperatorCommand, system_user
 from billing.models import FindingRecord, ReconciliationRun
 from billing.operations import inputs
 from billing.operations.base import Actor, InvalidInputError
 from billing.reconciliation import fixing, runs, worklist
+from billing.reconciliation.lists import LISTS
+
+KINDS = [listed.kind for listed in LISTS]
 
 
 class Command(OperatorCommand):
@@ -66,8 +70,8 @@ class Command(OperatorCommand):
 
 def answered(run: ReconciliationRun, fixed: "fixing.Fixed") -> Answer:
     """What a run found, and what was mended of it."""
-    found = list(FindingRecord.objects.filter(run=run))
-    open_ = [each for each in found if each.state == FindingRecord.State.OPEN]
+    found = list(FindingRecord.objects.filter(run=run).order_by(*worklist.GRAVEST_FIRST))
+    open_ = worklist.open_findings().filter(run=run).count()
     document = {
         "run": run.pk,
         "window": {
@@ -86,19 +90,26 @@ def answered(run: ReconciliationRun, fixed: "fixing.Fixed") -> Answer:
     }
     return Answer(
         document,
-        [*_window(run), *_counted(run), *_listed(found), *fixed.lines()],
+        [*_window(run), *_counted(run), *_listed(found), *_left_out(run), *fixed.lines()],
         _attention(open_),
     )
 
 
 def _window(run: ReconciliationRun) -> list[str]:
     since = format_time(run.since) if run.since else "the beginning"
-    return [
-        (
-            f"{run.get_kind_display()} reconciliation {run.pk}: from {since} to"
-            f" {format_time(run.until)}, in {run.seconds:,.0f} s with {run.api_calls:,} requests."
-        )
-    ]
+    said = (
+        f"{run.get_kind_display()} reconciliation {run.pk}: from {since} to"
+        f" {format_time(run.until)}, in {run.seconds:,.0f} s with {run.api_calls:,} requests."
+    )
+    return [said]
+
+
+def _left_out(run: ReconciliationRun) -> list[str]:
+    """That a run has not judged everything, where it has not."""
+    if not run.in_flight:
+        return []
+    left = counted(run.in_flight, "object was", "objects were")
+    return [f"{left} left for the next run: an event about each was still on its way."]
 
 
 def _counted(run: ReconciliationRun) -> list[str]:
@@ -130,7 +141,7 @@ def _by_kind(run: ReconciliationRun) -> list[str]:
     return [
         f"  {kind}: {held['stripe']:,} at Stripe, {held['here']:,} here; {held['missing']:,}"
         f" missing here, {held['only_here']:,} only here, {held['differs']:,} different"
-        for kind, held in run.counts.items()
+        for kind, held in sorted(run.counts.items(), key=lambda each: KINDS.index(each[0]))
     ]
 
 
@@ -138,7 +149,7 @@ def _listed(found: list[FindingRecord]) -> list[str]:
     if not found:
         return ["Nothing differs."]
     return [
-        f"{each.severity}  {Kind(each.kind).label}: {each.subject}{_stake(each)}"
+        f"{each.pk}  {each.severity}  {label_of(each.kind)}: {each.subject}{_stake(each)}"
         f" ({each.get_state_display().lower()})"
         for each in found
     ]
@@ -151,7 +162,8 @@ def _stake(each: FindingRecord) -> str:
     return f", {at_stake}" if at_stake else ""
 
 
-def _attention(open_: list[FindingRecord]) -> str:
+def _attention(open_: int) -> str:
     if not open_:
         return ""
-    return f"{len(open_):,} finding{' is' if len(open_) == 1 else 's are'} open."
+    said = counted(open_, "finding is", "findings are")
+    return f"{said} open. By number: manage.py fix_finding, take_finding, accept_finding."
