@@ -279,6 +279,12 @@ def test_a_run_that_is_not_in_order(
     assert figure.tone == tone
 
 
+def test_of_a_run_that_failed_nobody_knows_what_it_would_have_found(page: Any) -> None:
+    run(status="failed", error="Stripe is down")
+    found = section(page(), "Reconciliation").figures[1]
+    assert (found.value, found.verdict) == ("–", "It did not come to its end: nobody knows.")
+
+
 def test_only_those_who_may_see_it(log_in: LogIn) -> None:
     alert("worker")
     rows.finding("cs_1")

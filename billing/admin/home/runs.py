@@ -48,6 +48,8 @@ def last_run(run: ReconciliationRun | None, now: datetime) -> Figure:
 
 
 def found(run: ReconciliationRun) -> Figure:
+    if run.status == Status.FAILED:
+        return Figure("It found", EMPTY, page_url(run), "It did not come to its end: nobody knows.")
     if not run.found:
         words = "Nothing so far." if run.status == Status.RUNNING else "Nothing, as it should be."
         return Figure("It found", "0 differences", page_url(run), words)
