@@ -1,7 +1,7 @@
 """Charts of reconciliation: one run's events by the hour, and its measures from run to run."""
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -45,10 +45,23 @@ def share(run: ReconciliationRun, measure: str) -> float | None:
     return None if found is None else float(found)
 
 
-def missing(run: ReconciliationRun, measure: str) -> Number:
-    """What a share lacks of the whole, in per cent."""
-    found = share(run, measure)
-    return None if found is None else (1 - found) * 100
+def missing(measure: Mapping[str, Any]) -> Number:
+    """What a share lacks of the whole, in per cent; None where it was not taken."""
+    found = measure.get("share")
+    return None if found is None else (1 - float(found)) * 100
+
+
+def lacking(runs: Sequence[ReconciliationRun], measure: str) -> list[Series]:
+    """What a measure lacks of the whole: in count, and in money where it lacks most of it."""
+    found = [run.measures.get(measure, {}) for run in runs]
+    money = [[missing(each) for each in one.get("money", {}).values()] for one in found]
+    return [
+        Series("by count", [missing(each.get("count", {})) for each in found]),
+        Series(
+            "by money, in the worst currency",
+            [max((n for n in each if n is not None), default=None) for each in money],
+        ),
+    ]
 
 
 def differences(runs: Sequence[ReconciliationRun]) -> Chart:
@@ -68,7 +81,7 @@ def completeness(runs: Sequence[ReconciliationRun]) -> Chart:
         runs,
         "Completeness: what was missing",
         "Of what is at Stripe, the share that was not here when the run looked; 0 % is best.",
-        [Series("missing here", [missing(run, "completeness") for run in runs])],
+        lacking(runs, "completeness"),
         PERCENT,
     )
 
@@ -79,7 +92,7 @@ def clearing(runs: Sequence[ReconciliationRun]) -> Chart:
         "Clearing: what was unexplained",
         "Of the payments, the share that has not ended in a grant, an invoice, a refund or a"
         " dispute; 0 % is best.",
-        [Series("unexplained", [missing(run, "clearing") for run in runs])],
+        lacking(runs, "clearing"),
         PERCENT,
     )
 

@@ -37,6 +37,7 @@ from billing.models import (
 )
 from billing.operations import runs
 from billing.operations.runs import PREFIX
+from billing.reconciliation.measures import EXPLANATIONS
 
 Kind = ReconciliationRun.Kind
 Status = ReconciliationRun.Status
@@ -75,13 +76,7 @@ COLUMNS: dict[str, tuple[str, ...]] = {
     "exchanges": ("date", "from", "amount", "to", "settled", "rates"),
     "causes": ("id", "date", "currency", "amount", "why"),
 }  # fmt: skip
-SECONDS = ("median", "half", "p95", "worst")  # what measures say in seconds
 COUNTED = ("stripe", "here", "missing", "only_here", "differs")
-MEASURES = {
-    "completeness": "What is at Stripe is here",
-    "timeliness": "How long after Stripe's own time it was here",
-    "clearing": "Payments that ended in what explains them",
-}
 TONES = {Status.RUNNING: "info", Status.DONE: "success", Status.FAILED: "danger"}
 
 
@@ -180,47 +175,85 @@ def differences_table(row: ReconciliationRun) -> Figures:
     return table
 
 
-def measures_table(row: ReconciliationRun) -> Figures:
-    """The three measures, in count and in money."""
-    table = Figures("Measures", ["Measure", "In count", "In money"])
-    for name, about in MEASURES.items():
+def measures_tables(row: ReconciliationRun) -> Iterator[Figures]:
+    """The three measures, in count and in money, each currency by itself."""
+    for name, table_of in (
+        ("completeness", completeness_table),
+        ("timeliness", timeliness_table),
+        ("clearing", clearing_table),
+    ):
         if measure := row.measures.get(name):
-            table.rows.append(
-                ("", [f"{capfirst(name)}: {about}", count_words(measure), in_money(measure)])
-            )
+            yield table_of(measure)
+
+
+def by_currency(measure: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
+    return sorted((measure.get("money") or {}).items())
+
+
+def of_payments(currency: str) -> str:
+    return f"Payments in {currency.upper()}"
+
+
+def completeness_table(measure: Mapping[str, Any]) -> Figures:
+    table = Figures(
+        "Completeness: is here what is at Stripe?",
+        ["What", "At Stripe", "Here, and the same", "Share"],
+    )
+    counted = measure.get("count") or {}
+    numbers = [f"{counted.get(side, 0):,}" for side in ("stripe", "here")]
+    table.rows.append(("", ["Objects of all kinds", *numbers, share_words(counted.get("share"))]))
+    for code, held in by_currency(measure):
+        amounts = [format_money(int(held.get(side, 0)), code) for side in ("stripe", "here")]
+        table.rows.append(("", [of_payments(code), *amounts, share_words(held.get("share"))]))
     return table
 
 
-def count_words(measure: Mapping[str, Any]) -> str:
-    """A measure's share of what was counted, or its times."""
+def timeliness_table(measure: Mapping[str, Any]) -> Figures:
+    """How long after Stripe's own time things were here; the longest names its event."""
+    table = Figures(
+        "Timeliness: how soon after Stripe's own time was it here?",
+        ["What", "Number", "Worth", "Half of it within", "95 % within", "All within", "Slowest"],
+    )
+    worst = measure.get("worst")
+    slowest = worst if isinstance(worst, Mapping) else {"seconds": worst}
+    number = f"{measure['events']:,}" if "events" in measure else cells.EMPTY
+    times = [
+        delay_words(each)
+        for each in (measure.get("median"), measure.get("p95"), slowest.get("seconds"))
+    ]
+    named = " ".join(str(slowest[name]) for name in ("type", "event") if slowest.get(name))
+    event = str(slowest.get("event") or "")
+    url = cells.open_url(id=event) if event else ""
+    table.rows.append((url, ["Events", number, cells.EMPTY, *times, named or cells.EMPTY]))
+    for code, held in by_currency(measure):
+        paid = [f"{held.get('payments', 0):,}", format_money(int(held.get("amount", 0)), code)]
+        times = [delay_words(held.get(name)) for name in ("half", "p95")]
+        table.rows.append(("", [of_payments(code), *paid, *times, cells.EMPTY, cells.EMPTY]))
+    if waiting := (measure.get("waiting") or {}).get("events"):
+        were = "event waits" if waiting == 1 else "events wait"
+        table.note = f"{waiting:,} more {were} in the inbox, pending, failed or dead."
+    return table
+
+
+def delay_words(seconds: Any) -> str:
+    return duration_words(seconds) if isinstance(seconds, int | float) else cells.EMPTY
+
+
+def clearing_table(measure: Mapping[str, Any]) -> Figures:
+    """In what the payments have ended."""
+    table = Figures(
+        "Clearing: what explains each payment?",
+        ["What", "All", *(capfirst(name) for name in EXPLANATIONS), "Share explained"],
+    )
     counted = measure.get("count") or {}
-    said = [share_words(counted["share"])] if "share" in counted else []
-    said += [f"{name} {counted[name]:,}" for name in in_order(counted) if name != "share"]
-    for name in SECONDS:
-        seconds = measure.get(name)
-        if isinstance(seconds, dict):
-            seconds = seconds.get("seconds")
-        if isinstance(seconds, int | float):
-            said.append(f"{name} {duration_words(seconds)}")
-    return ", ".join(said) or cells.EMPTY
-
-
-def in_money(measure: Mapping[str, Any]) -> str:
-    """A measure's amounts: each currency by itself, all that it says of it."""
-    said = []
-    for code, amounts in sorted((measure.get("money") or {}).items()):
-        names = [n for n in in_order(amounts) if isinstance(amounts[n], int | float)]
-        said.append(" / ".join(money_part(name, amounts[name], code) for name in names))
-    return ", ".join(said) or cells.EMPTY
-
-
-def money_part(name: str, value: float, code: str) -> str:
-    """One thing that a measure says of a currency: a share, a time, a number, or an amount."""
-    if name == "share":
-        return share_words(value)
-    if name in SECONDS:
-        return f"{name} {duration_words(value)}"
-    return f"{value:,} {name}" if name == "payments" else f"{format_money(int(value), code)} {name}"
+    numbers = [f"{counted.get(name, 0):,}" for name in ("all", *EXPLANATIONS)]
+    table.rows.append(("", ["Payments", *numbers, share_words(counted.get("share"))]))
+    for code, held in by_currency(measure):
+        sums = [format_money(int(held.get(name, 0)), code) for name in ("all", *EXPLANATIONS)]
+        table.rows.append(("", [of_payments(code), *sums, share_words(held.get("share"))]))
+    if unexplained := measure.get("unexplained"):
+        table.note = f"Explained by nothing yet: {', '.join(unexplained)}."
+    return table
 
 
 def hours_table(row: ReconciliationRun) -> Figures:
@@ -430,7 +463,7 @@ class RunAdmin(ReadOnlyAdmin):
                         differences_table(obj),
                         counts_table(obj),
                         statuses_table(obj),
-                        measures_table(obj),
+                        *measures_tables(obj),
                         *report_tables(obj),
                     )
                     if table.rows or table.note

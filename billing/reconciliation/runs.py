@@ -184,20 +184,26 @@ def _measure(run: ReconciliationRun, stripe: Gateway) -> None:
 
 
 def completeness(counts: dict[str, Any]) -> dict[str, Any]:
-    """How much of what is at Stripe is here, as it is there: in count, and in money by currency."""
+    """How much of what is at Stripe is here, as it is there: in count, and in money by currency.
+
+    Count is of all kinds of objects. Money is what was charged, so that nothing is added twice
+    where an invoice, its payment and a refund of it are listed.
+    """
     stripe = sum(kind["stripe"] for kind in counts.values())
-    lacking = sum(kind["missing"] + kind["differs"] for kind in counts.values())
-    money: dict[str, dict[str, int]] = {}
-    for kind in ("invoice", "charge", "checkout.session", "refund", "dispute"):
-        for currency, sides in counts.get(kind, {}).get("amounts", {}).items():
-            into = money.setdefault(currency, {"stripe": 0, "here": 0})
-            into["stripe"] += sides["stripe"]
-            into["here"] += sides["here"]
-    share = (stripe - lacking) / stripe if stripe else 1.0
+    here = stripe - sum(kind["missing"] + kind["differs"] for kind in counts.values())
+    charged = counts.get("charge", {}).get("amounts", {})
     return {
-        "count": {"stripe": stripe, "here": stripe - lacking, "share": share},
-        "money": money,
+        "count": {"stripe": stripe, "here": here, "share": _share(stripe, here)},
+        "money": {
+            currency: {**sides, "share": _share(sides["stripe"], sides["here"])}
+            for currency, sides in charged.items()
+        },
     }
+
+
+def _share(stripe: int, here: int) -> float:
+    """How much of Stripe's is here, 0 to 1. What is here beyond it is as far off as what lacks."""
+    return max(0.0, 1 - abs(stripe - here) / stripe) if stripe else 1.0 if not here else 0.0
 
 
 def _finish(run: ReconciliationRun, clock: "_Clock") -> None:

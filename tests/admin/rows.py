@@ -329,7 +329,7 @@ def run(**more: Any) -> ReconciliationRun:
         "measures": {
             "completeness": {
                 "count": {"stripe": 12, "here": 11, "share": 11 / 12},
-                "money": {"usd": {"stripe": 8700, "here": 5800}},
+                "money": {"usd": {"stripe": 8700, "here": 5800, "share": 5800 / 8700}},
             },
             "timeliness": {"median": 1.5, "worst": 7200},
             "events_by_hour": [["2026-03-01T10:00:00+00:00", 9, 8]],

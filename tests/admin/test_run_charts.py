@@ -25,7 +25,10 @@ def run(day: int, **more: Any) -> ReconciliationRun:
 
 def measured(share: float, median: float, worst: float, hours: int = 48) -> dict[str, Any]:
     return {
-        "completeness": {"count": {"stripe": 100, "here": 99, "share": share}},
+        "completeness": {
+            "count": {"stripe": 100, "here": 99, "share": share},
+            "money": {"usd": {"share": share}, "eur": {"share": share - 0.25}},
+        },
         "clearing": {"count": {"share": share}},
         "timeliness": {"median": median, "worst": {"seconds": worst, "event": "evt_1"}},
         "events_by_hour": [
@@ -52,6 +55,8 @@ def test_runs_of_a_kind_are_compared_up_to_the_one_that_is_looked_at() -> None:
     shown = charts(looked_at)
     assert list(shown["Differences by run"].series[0].values) == [4, 5, 0]
     assert written(shown["Completeness: what was missing"]) == ["0 %", "–", "2 %"]
+    _, money = shown["Completeness: what was missing"].series
+    assert list(money.values) == [25, None, 27]
     assert written(shown["Clearing: what was unexplained"]) == ["0 %", "–", "2 %"]
     assert written(shown["Timeliness: median delay"]) == ["2.0 seconds", "–", "3.0 seconds"]
     assert written(shown["Timeliness: worst delay"]) == ["0.0 hours", "–", "2.0 hours"]

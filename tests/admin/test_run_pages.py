@@ -52,9 +52,9 @@ def test_a_run_shows_both_sides_and_what_differs(support: Client) -> None:
         "Event 9 8 1 0 0",
         "Pack paid, not granted 1",
         "45.00 USD, 50 credits",
-        "91.67 %, stripe 12, here 11",
-        "87.00 USD stripe / 58.00 USD here",
-        "median 1.5 s, worst 2:00:00",
+        "Objects of all kinds 12 11 91.67 %",
+        "Payments in USD 87.00 USD 58.00 USD 66.67 %",
+        "Events – – 1.5 s – 2:00:00 –",
         "2026-03-01 10:00 9 8 differs",
         "3 objects, about which an event was still on its way",
         "0:01:15",
@@ -79,22 +79,31 @@ def test_the_whole_is_said_only_where_it_is_the_whole(support: Client) -> None:
         measures={
             "completeness": {"count": {"stripe": 30_000, "here": 29_999, "share": 0.99997}},
             "clearing": {
-                "count": {"all": 9, "invoice": 8, "nothing": 1, "share": 1},
+                "count": {"all": 9, "invoice": 8, "nothing": 1, "share": 8 / 9},
                 "money": {"usd": {"all": 9900, "nothing": 100, "share": 0.5}},
+                "unexplained": ["ch_1"],
             },
             "timeliness": {
+                "events": 30,
                 "median": 2,
-                "worst": {"seconds": 90.0, "event": "evt_1"},
-                "money": {"usd": {"payments": 3, "amount": 4500, "half": 1.5}},
+                "p95": 5.5,
+                "worst": {"seconds": 90.0, "event": "evt_1", "type": "charge.succeeded"},
+                "money": {"usd": {"payments": 3, "amount": 4500, "half": 1.5, "p95": 8}},
+                "waiting": {"events": 1},
             },
         },
     )
     text = text_of(support.get(page_url(row)))
-    assert "99.99 %" in text
-    assert "100 %, all 9, invoice 8, nothing 1" in text
-    assert "99.00 USD all / 50.00 % / 1.00 USD nothing" in text
-    assert "median 2.0 s, worst 0:01:30" in text
-    assert "45.00 USD amount / half 1.5 s / 3 payments" in text
+    for said in (
+        "Objects of all kinds 30,000 29,999 99.99 %",
+        "Payments 9 8 0 0 0 1 88.89 %",
+        "Payments in USD 99.00 USD 0.00 USD 0.00 USD 0.00 USD 0.00 USD 1.00 USD 50.00 %",
+        "Explained by nothing yet: ch_1.",
+        "Events 30 – 2.0 s 5.5 s 0:01:30 charge.succeeded evt_1",
+        "Payments in USD 3 45.00 USD 1.5 s 8.0 s – –",
+        "1 more event waits in the inbox, pending, failed or dead.",
+    ):
+        assert said in text, said
     assert "None: our books equal Stripe's." in text
 
 
