@@ -20,6 +20,7 @@ from billing.gateway.client import Gateway, GatewayError, gateway
 from billing.models import ReconciliationRun
 from billing.reconciliation import books, examining, measures, reading, worklist
 from billing.revenue.bridge import bridge
+from billing.revenue.days import last_days
 from billing.revenue.usage import usage
 
 logger = logging.getLogger(__name__)
@@ -175,7 +176,7 @@ def _measure(run: ReconciliationRun, stripe: Gateway) -> None:
         "events_by_hour": hours,
     }
     if run.kind == Kind.WEEKLY:
-        week = run.until - SPAN[Kind.WEEKLY]
+        week, _ = last_days(SPAN[Kind.WEEKLY].days, run.until, run.timezone)
         run.report = {
             "usage": usage(week, run.until, run.timezone),
             "revenue": bridge(week, run.until, run.timezone, stripe),

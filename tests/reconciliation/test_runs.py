@@ -1,7 +1,8 @@
 """A run from its start to its end: what it finds, where it goes on, and what it costs."""
 
 import time
-from datetime import timedelta
+from datetime import datetime, timedelta
+from zoneinfo import ZoneInfo
 
 import pytest
 from django.utils import timezone
@@ -14,6 +15,7 @@ from billing.projection.bulk import sync_everything
 from billing.reconciliation import fixing, runs
 from billing.reconciliation.examining import in_flight
 from billing.reconciliation.looking import look_again
+from billing.revenue.days import midnight
 from tests.diagnosis.planting import deliver_all_but, subscribed
 from tests.operations.shop import Shop, balance
 from tests.support.events import deliver_and_drain, events_of
@@ -105,12 +107,36 @@ def test_what_happened_before_we_were_there_was_not_lost(shop: Shop) -> None:
     assert run.counts["event"]["stripe"] == run.counts["event"]["here"] > 3
 
 
+def test_money_is_complete_where_what_was_charged_is_here_and_is_counted_once() -> None:
+    none = {"missing": 0, "differs": 0}
+    usd = {"amounts": {"usd": {"stripe": 8000, "here": 8000}}}
+    charged = {"usd": {"stripe": 8000, "here": 6000}, "eur": {"stripe": 0, "here": 500}}
+    counts = {
+        "invoice": {"stripe": 3, **none, **usd},
+        "charge": {"stripe": 4, "missing": 1, "differs": 0, "amounts": charged},
+        "refund": {"stripe": 1, **none, **usd},
+    }
+    assert runs.completeness(counts) == {
+        "count": {"stripe": 8, "here": 7, "share": 0.875},
+        "money": {
+            "usd": {"stripe": 8000, "here": 6000, "share": 0.75},
+            "eur": {"stripe": 0, "here": 500, "share": 0.0},
+        },
+    }
+    assert runs.completeness({})["count"]["share"] == 1
+
+
 def test_a_weekly_run_reports_usage_and_revenue(settled: Shop) -> None:
     run = reconcile("weekly")
     assert run.differences == {}
     [row] = run.report["revenue"]["collected"]
     assert (row["currency"], row["charges"], row["remainder"]) == ("usd", 7400, 0)
     assert run.report["usage"]["totals"]["credits"] == 0
+    # Its first day is a whole one; today is not over.
+    begun = datetime.fromisoformat(run.report["revenue"]["since"])
+    assert begun == midnight(run.until.date() - timedelta(days=7), ZoneInfo("UTC"))
+    assert run.since is not None
+    assert run.since <= begun
     assert run.measures["clearing"]["count"]["share"] == 1
     assert run.measures["timeliness"]["events"] > 10
 
