@@ -13,7 +13,6 @@ from django.db import connection
 from django.db.models import Exists, OuterRef, Q, QuerySet
 
 from billing.diagnosis.facts import AT_ABOUT, SQL_SINCE
-from billing.gateway.client import PAGE_SIZE
 from billing.models import (
     BillingCustomer,
     BillingEvent,
@@ -29,6 +28,7 @@ from billing.models import (
 )
 from billing.projection.purchases import GRANTING_REASONS
 from billing.reconciliation import measures
+from billing.reconciliation.lists import has_many_idle_customers, idle_customers
 from billing.reconciliation.reading import name_owners
 from billing.reconciliation.subjects import suspects_of
 
@@ -238,18 +238,13 @@ def unexplained_payments(since: datetime | None, until: datetime) -> Iterator[Su
 
 
 def without_anything(since: datetime | None, until: datetime) -> Iterator[Suspect]:
-    """Over all time, customers who never bought: no list of Stripe's brings them along.
+    """Over all time, customers who never subscribed, where they are few enough to be asked for.
 
-    Asked for one by one where that costs fewer requests than the whole list of customers.
+    Where they are many, the run has listed all customers (billing.reconciliation.lists).
     """
-    if since is not None:
+    if since is not None or has_many_idle_customers():
         return
-    theirs = OuterRef("stripe_customer_id")
-    idle = BillingCustomer.objects.filter(
-        ~Exists(BillingSubscription.objects.filter(stripe_customer_id=theirs)), deleted=False
-    ).order_by()
-    few = max(BillingCustomer.objects.count() // PAGE_SIZE, PAGE_SIZE)
-    for customer in idle.values_list("stripe_customer_id", flat=True)[:few]:
+    for customer in idle_customers().values_list("stripe_customer_id", flat=True):
         yield Suspect(kind="customer", object_id=customer, stripe_customer_id=customer)
 
 

@@ -6,9 +6,10 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.conf import settings
-from django.db.models import Model, QuerySet
+from django.db.models import Exists, Model, OuterRef, QuerySet
 
 from billing.diagnosis import differences
+from billing.gateway.client import PAGE_SIZE
 from billing.gateway.observation import StripeDict
 from billing.gateway.shapes import id_of, session_user_id
 from billing.ingress.handled import HANDLED
@@ -47,7 +48,8 @@ class Listed:
 
     `rows` are ours of that kind, `key` the column with Stripe's id, `made` that with Stripe's
     time. `counts` says which objects belong to the comparison, `differs` whether our row is
-    otherwise, `worth` gives an object's currency and amount (minor units).
+    otherwise, `worth` gives an object's currency and amount (minor units). `expected` narrows our
+    rows to those that Stripe's list has, too: it lists no deleted customers.
     """
 
     name: str
@@ -56,6 +58,7 @@ class Listed:
     rows: Callable[[], QuerySet[Any]]
     key: str
     params: Mapping[str, Any] = field(default_factory=dict)
+    expected: Mapping[str, Any] = field(default_factory=dict)
     made: str = "created_at"
     counts: Callable[[StripeDict], bool] = always
     differs: Callable[[Any, StripeDict], bool] = never
@@ -103,6 +106,7 @@ CUSTOMER = Listed(
     "/v1/customers",
     in_mode(BillingCustomer),
     "stripe_customer_id",
+    expected={"deleted": False},
     differs=customer_differs,
 )
 INVOICE = Listed(
@@ -188,9 +192,10 @@ OPEN_INVOICE = Listed(
     "open_invoice",
     "invoice",
     INVOICE.path,
-    in_mode(BillingInvoice, status="open"),
+    INVOICE.rows,
     INVOICE.key,
     {"status": "open"},
+    expected={"status": "open"},
     differs=INVOICE.differs,
     worth=INVOICE.worth,
     our_worth=INVOICE.our_worth,
@@ -205,12 +210,26 @@ def spans_of(run: ReconciliationRun) -> list[tuple[Listed, datetime | None, date
         since = None if listed.is_all else run.since
         if listed.name == EVENTS:
             since = max(filter(None, (run.since, run.until - KEPT_EVENTS, first_event(run.until))))
-        if listed is CUSTOMER and run.since is None:
-            continue  # over all time they come with their subscriptions (billing.…books)
+        if listed is CUSTOMER and run.since is None and not has_many_idle_customers():
+            continue  # they come with their subscriptions, and the few others one by one
         found.append((listed, since, run.until))
     if run.since is not None:
         found.append((OPEN_INVOICE, None, run.since))
     return found
+
+
+def idle_customers() -> QuerySet[BillingCustomer]:
+    """Customers who never subscribed: over all time, no other list of Stripe's brings them."""
+    theirs = BillingSubscription.objects.filter(stripe_customer_id=OuterRef("stripe_customer_id"))
+    return BillingCustomer.objects.filter(
+        ~Exists(theirs), deleted=False, livemode=settings.STRIPE_LIVE_MODE
+    ).order_by()
+
+
+def has_many_idle_customers() -> bool:
+    """Whether the whole list of customers costs fewer requests than to ask for each of those."""
+    few = max(BillingCustomer.objects.count() // PAGE_SIZE, PAGE_SIZE)
+    return idle_customers()[few : few + 1].exists()
 
 
 def first_event(until: datetime) -> datetime:

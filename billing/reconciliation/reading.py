@@ -70,8 +70,8 @@ def _cut(
 
 
 def between(listed: Listed, since: datetime | None, until: datetime) -> QuerySet[Any]:
-    """Our rows of a list that were made in a span."""
-    narrowed = {f"{listed.made}__lt": until}
+    """Our rows of a span that a list of Stripe's should have."""
+    narrowed = {f"{listed.made}__lt": until, **listed.expected}
     if since is not None:
         narrowed[f"{listed.made}__gte"] = since
     return listed.rows().filter(**narrowed)

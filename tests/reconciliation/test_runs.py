@@ -9,10 +9,17 @@ from django.utils import timezone
 
 from billing.diagnosis.kinds import Kind
 from billing.gateway.client import gateway
-from billing.models import BillingPayment, FindingRecord, InboxEvent, ReconciliationRun
+from billing.models import (
+    BillingCustomer,
+    BillingPayment,
+    FindingRecord,
+    InboxEvent,
+    ReconciliationRun,
+    acting_as,
+)
 from billing.operations.base import Actor
 from billing.projection.bulk import sync_everything
-from billing.reconciliation import fixing, runs
+from billing.reconciliation import fixing, lists, runs
 from billing.reconciliation.examining import in_flight
 from billing.reconciliation.looking import look_again
 from billing.revenue.days import midnight
@@ -91,6 +98,26 @@ def test_a_lost_payment(settled: Shop) -> None:
     fixing.fix(run, Actor.cli("rita"), lambda said: None)
     assert BillingPayment.objects.count() == 3
     assert reconcile().differences == {}
+
+
+def test_a_full_run_looks_at_every_customer_few_or_many(
+    settled: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also at those whom no subscription brings along; a deleted one is no difference."""
+    form = {"name": "Ida", "email": "ida@example.com"}
+    made = [settled.sandbox.post("/v1/customers", form).json()["id"] for _ in range(6)]
+    settled.sandbox.request("DELETE", f"/v1/customers/{made[0]}").raise_for_status()
+    settled.deliver()
+    with acting_as("test"):
+        BillingCustomer.objects.filter(stripe_customer_id__in=made[1:]).update(name="Otto")
+    one_by_one = reconcile("full")
+    assert one_by_one.differences == {Kind.CUSTOMER_DIFFERS: 5}
+    assert "customer" not in one_by_one.counts
+    monkeypatch.setattr(lists, "PAGE_SIZE", 2)  # of at most 3 customers it asks one by one
+    listed = reconcile("full")
+    assert listed.differences == {Kind.CUSTOMER_DIFFERS: 5}
+    customers = listed.counts["customer"]
+    assert (customers["differs"], customers["missing"], customers["only_here"]) == (5, 0, 0)
 
 
 def test_what_happened_before_we_were_there_was_not_lost(shop: Shop) -> None:
