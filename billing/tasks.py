@@ -23,7 +23,7 @@ BATCHES = 20  # of one job; then the next job goes on, so that a worker can stop
 KEEP_JOBS_HOURS = 24
 BULK_SECONDS = 20.0  # of a bulk job at a stretch
 SCHEDULE = "schedule"  # who starts what nobody asked for
-ASK_AGAIN = RetryStrategy(max_attempts=6, wait=600)  # seconds, where Stripe does not answer
+ASK_AGAIN = RetryStrategy(max_attempts=6, wait=600)  # seconds
 
 
 @contextmanager
@@ -140,13 +140,12 @@ async def retry_stalled_jobs(timestamp: int) -> None:
 
 @app.task(name="billing.reconcile", lock="billing.reconcile", retry=ASK_AGAIN)
 def reconcile(kind: str, actor: str) -> None:
-    """Compares our books with Stripe's; goes on where a killed worker left it."""
+    """Compares our books with Stripe's; goes on where a killed worker left it.
+
+    Where somebody's command is at it, or Stripe does not answer, it is tried again for an hour.
+    """
     with fresh_connection():
-        try:
-            run = runs.reconcile(kind, actor=actor)
-        except runs.AlreadyRunningError as busy:
-            logger.warning("no %s reconciliation was started: %s", kind, busy)
-            return
+        run = runs.reconcile(kind, actor=actor)
         if kind == ReconciliationRun.Kind.DAILY:
             heartbeat.beat()
         logger.info("reconciliation %s (%s) found %s differences", run.pk, kind, run.found)

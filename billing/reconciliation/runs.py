@@ -17,7 +17,7 @@ from django.db.models import F
 from django.utils import timezone
 
 from billing.gateway.client import Gateway, GatewayError, gateway
-from billing.models import ReconciliationRun
+from billing.models import ReconciliationRun, ReconciliationSlice, ReconciliationSuspect
 from billing.reconciliation import books, examining, measures, reading, worklist
 from billing.revenue.bridge import bridge
 from billing.revenue.days import last_days
@@ -61,6 +61,7 @@ def reconcile(
     started again.
     """
     with alone():
+        _forget_given_up()
         run = _interrupted(kind, since) or _started(kind, actor, since)
         _work(run, on_progress, examining.GRACE if grace is None else grace)
         return run
@@ -98,6 +99,14 @@ def _interrupted(kind: str, since: datetime | None) -> ReconciliationRun | None:
         newest.status, newest.error = Status.RUNNING, ""
         newest.save(update_fields=["status", "error"])
     return newest
+
+
+def _forget_given_up() -> None:
+    """Deletes what runs have left for going on that will not go on any more."""
+    too_old = timezone.now() - RESUMED_FOR
+    over = ReconciliationRun.objects.exclude(status=Status.DONE).filter(started_at__lte=too_old)
+    ReconciliationSuspect.objects.filter(run__in=over).delete()
+    ReconciliationSlice.objects.filter(run__in=over).delete()
 
 
 def _goes_on(run: ReconciliationRun, since: datetime | None) -> bool:

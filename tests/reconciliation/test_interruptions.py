@@ -12,6 +12,7 @@ from django.db import connection
 from pytest_django import Settings
 
 from backoffice.postgres import BASE_DIR
+from billing import tasks
 from billing.diagnosis.kinds import Kind
 from billing.gateway.client import StripeUnavailableError, gateway
 from billing.gateway.pace import wait_for_turn
@@ -156,11 +157,27 @@ def test_an_old_interruption_is_given_up(shop: Shop) -> None:
     ReconciliationRun.objects.update(
         status="running", started_at=old.started_at - timedelta(hours=25)
     )
+    old.suspects.create(object_id="cs_1")
+    old.slices.create(list="charge", until=old.until)
     new = runs.reconcile("daily", actor="cli:sue", grace=NO_GRACE)
     old.refresh_from_db()
     assert new.pk != old.pk
     assert (old.status, new.status) == ("failed", "done")
     assert "given up" in old.error
+    assert (old.suspects.count(), old.slices.count()) == (0, 0)
+
+
+@pytest.mark.usefixtures("real_database", "sandbox")
+def test_a_scheduled_run_comes_back_where_a_command_is_at_work() -> None:
+    """The morning's run is not left out: the job fails, and is tried again every ten minutes."""
+    elsewhere = connection.copy()
+    with elsewhere.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_lock(hashtextextended('reconciliation', 2))")
+        with pytest.raises(runs.AlreadyRunningError):
+            tasks.reconcile(kind="daily", actor="schedule")
+    elsewhere.close()
+    tasks.reconcile(kind="daily", actor="schedule")
+    assert ReconciliationRun.objects.get().status == "done"
 
 
 @pytest.mark.django_db
