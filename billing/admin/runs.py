@@ -76,6 +76,30 @@ COLUMNS: dict[str, tuple[str, ...]] = {
     "exchanges": ("date", "from", "amount", "to", "settled", "rates"),
     "causes": ("id", "date", "currency", "amount", "why"),
 }  # fmt: skip
+PARTS = {
+    "totals": "in all",
+    "before": "in the period before",
+    "top": "who used most",
+    "outliers": "who used unlike their own weeks before",
+    "total collected": "from what was paid here to what Stripe charged, all days",
+    "collected": "from what was paid here to what Stripe charged, by day",
+    "total settled": "from what Stripe charged to what its balance took in, all days",
+    "settled": "from what Stripe charged to what its balance took in, by day",
+    "exchanges": "settled in another currency",
+    "causes": "where what is not explained comes from",
+    "categories": "Stripe's balance, by its own categories",
+}
+TOTALS = ("total collected", "total settled")
+HEADINGS = {
+    "user_id": "User",
+    "mean": "Credits in a usual week",
+    "spread": "Usual spread",
+    "periods": "Weeks before",
+    "remainder": "Not explained",
+    "net": "Net in the balance",
+    "packs": "Packs without invoice",
+}
+NUMBERS = ("count",)  # of things, where the rest of a row is money
 COUNTED = ("stripe", "here", "missing", "only_here", "differs")
 TONES = {Status.RUNNING: "info", Status.DONE: "success", Status.FAILED: "danger"}
 
@@ -274,8 +298,9 @@ def report_tables(row: ReconciliationRun) -> Iterator[Figures]:
         zone = section.get("timezone")
         note = f"Days are those of {zone}." if zone else ""
         for part, rows in in_parts(section):
-            title = f"{in_title(name)}: {part.replace('_', ' ')}"
-            yield rows_table(title, rows, COLUMNS.get(part.removeprefix("total "), FIRST), note)
+            title = f"{in_title(name)}: {PARTS.get(part, part.replace('_', ' '))}"
+            said = f"{note} {remainder_words(rows)}".strip() if part in TOTALS else note
+            yield rows_table(title, rows, COLUMNS.get(part.removeprefix("total "), FIRST), said)
 
 
 def in_parts(section: Mapping[str, Any]) -> Iterator[tuple[str, list[dict[str, Any]]]]:
@@ -294,10 +319,21 @@ def in_parts(section: Mapping[str, Any]) -> Iterator[tuple[str, list[dict[str, A
             yield part, [value]
 
 
+def remainder_words(totals: list[dict[str, Any]]) -> str:
+    """What the items of a bridge leave unexplained."""
+    left = {str(each["currency"]): each["remainder"] for each in totals if each.get("remainder")}
+    if not left:
+        return "Its items explain all of it."
+    return f"Not explained: {money_words(left)}."
+
+
 def rows_table(title: str, rows: list[dict[str, Any]], first: Iterable[str], note: str) -> Figures:
-    """One column for each thing that the rows say."""
+    """One column for each thing that the rows say; none for items of a bridge that are all 0."""
     keys = in_order((key for each in rows for key in each), first)
-    table = Figures(title, [in_title(key) for key in keys], note=note if rows else "")
+    if "remainder" in keys:
+        keys = [key for key in keys if key == "remainder" or any(each.get(key) for each in rows)]
+    table = Figures(title, [HEADINGS.get(key, in_title(key)) for key in keys])
+    table.note = note if rows else ""
     for each in rows:
         table.rows.append((first_url(each, keys), [report_cell(each, key) for key in keys]))
     return table
@@ -321,12 +357,12 @@ def report_cell(row: Mapping[str, Any], key: str) -> str:
     if value is None or value == "":
         return cells.EMPTY
     if isinstance(value, list):
-        return " to ".join(str(each) for each in value)
+        return " to ".join(dict.fromkeys(str(each) for each in value))
     if isinstance(value, bool) or not isinstance(value, int | float):
         return str(value)
     between = {"amount": row.get("from"), "settled": row.get("to")}  # of an exchange
     currency = row.get("currency") or between.get(key)
-    if currency and isinstance(value, int):
+    if currency and isinstance(value, int) and key not in NUMBERS:
         return format_money(value, str(currency))
     return f"{value:,}" if isinstance(value, int) else f"{value:,.1f}"
 

@@ -185,7 +185,7 @@ class FindingRecord(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.kind} {self.subject}"
+        return f"{self.kind.replace('_', ' ')} {self.subject}"
 
     @property
     def fix_params(self) -> dict[str, Any]:

@@ -16,7 +16,13 @@ from tests.admin.test_operations import apply, hidden, text_of
 pytestmark = pytest.mark.django_db
 
 USER = {"user_id": "u_ada", "claims": 40, "credits": 1200, "mean": 105.25, "periods": 8}
-SUMS = {"invoices": 123456, "out_of_band": -3456, "charges": 120000, "remainder": 0}
+SUMS = {
+    "invoices": 123456,
+    "credit_notes": 0,
+    "out_of_band": -3456,
+    "charges": 120000,
+    "remainder": 0,
+}
 WEEKLY = {
     "usage": {
         "totals": {"users": 7, "claims": 90, "credits": 1500},
@@ -38,6 +44,7 @@ WEEKLY = {
         "causes": [
             {"id": "ch_1", "date": "2026-03-01", "currency": "jpy", "amount": 20, "why": "Lost"},
         ],
+        "categories": [{"category": "charge", "currency": "usd", "amount": 5800, "count": 2}],
         "explained": False,
     },
 }  # fmt: skip
@@ -60,10 +67,13 @@ def test_a_run_shows_both_sides_and_what_differs(support: Client) -> None:
         "0:01:15",
         "u_ada 40 1,200 105.2 8",
         "u_ada more 40 1,200 105.2 8",
+        "Date Currency Invoices Out of band Charges Not explained",  # without what is 0 throughout
         "2026-03-01 eur 1,234.56 EUR -34.56 EUR 1,200.00 EUR 0.00 EUR",
         "2026-03-01 jpy – – 1,500 JPY 20 JPY",
-        "Revenue: total collected",
+        "Revenue: from what was paid here to what Stripe charged, all days",
+        "Days are those of Europe/Berlin. Its items explain all of it.",
         "2026-03-01 jpy 1,500 JPY eur 9.50 EUR 0.0063 to 0.0064",
+        "usd 58.00 USD 2 charge",
         "ch_1 2026-03-01 jpy 20 JPY Lost",
         "Days are those of Europe/Berlin.",
     ):
