@@ -1,5 +1,6 @@
 """Do the books agree? Rules on findings, on balances against the ledger, on reconciliation."""
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
 
@@ -9,6 +10,7 @@ from django.db.models import Count, Max, Min, Sum
 from billing.alerts.firing import Firing, Look, counted, list_page
 from billing.database import TEXTS, as_json
 from billing.diagnosis.findings import Severity as FindingSeverity
+from billing.diagnosis.kinds import label_of
 from billing.formatting import format_age, format_money, format_time
 from billing.models import FindingRecord, LeadCredits, ReconciliationRun
 from billing.reconciliation.worklist import open_findings
@@ -23,7 +25,7 @@ WORDS = {
 RECENT = timedelta(minutes=15)  # longer than the transactions that write entries
 IN_TURN = 2_000  # users a minute, at least
 MOST_REMEMBERED = 1_000  # users
-SHOWN = 5  # users
+SHOWN = 5  # users, or kinds of findings
 OVERDUE = timedelta(hours=26)  # a day, and time to run
 
 # Of the users whose turn it is, those with a recent entry and those named: whose balance, or what
@@ -67,28 +69,41 @@ def findings(look: Look) -> Iterator[Firing]:
     """
     for severity, words in WORDS.items():
         rows = open_findings().filter(severity=severity)
-        by_currency = list(
+        sums = list(
             rows.order_by()
-            .values_list("currency")
+            .values_list("currency", "kind")
             .annotate(Count("id"), Sum("amount"), Sum("credits"), Min("first_seen_at"))
-            .order_by("currency")
+            .order_by("currency", "kind")
         )
-        if by_currency:
-            number = sum(count for _, count, *_ in by_currency)
-            stake = at_stake([(currency, money, n) for currency, _, money, n, _ in by_currency])
-            oldest = min(first for *_, first in by_currency)
+        if sums:
+            kinds: Counter[str] = Counter()
+            for _, kind, count, *_ in sums:
+                kinds[kind] += count
+            stake = at_stake([(currency, money, n) for currency, _, _, money, n, _ in sums])
+            oldest = min(first for *_, first in sums)
             yield Firing(
                 words,
-                f"{counted(number, 'open finding')}, the oldest since {format_time(oldest)}{stake}."
-                " Each says what is wrong and how to mend it.",
-                list_page(FindingRecord, state="open"),
+                f"{counted(kinds.total(), 'open finding')}, the oldest since"
+                f" {format_time(oldest)}{stake}. {in_words(kinds)}. Each says what is wrong and how"
+                " to mend it.",
+                list_page(FindingRecord, state="open", severity=severity),
                 key=severity,
             )
 
 
+def in_words(kinds: Counter[str]) -> str:
+    """How many findings of the most frequent kinds."""
+    listed = sorted(kinds.items(), key=lambda each: (-each[1], each[0]))
+    said = [f"{number:,} × {label_of(kind)}" for kind, number in listed[:SHOWN]]
+    return ", ".join([*said, *(["others"] if len(listed) > SHOWN else [])])
+
+
 def at_stake(rows: Sequence[tuple[str, int | None, int | None]]) -> str:
     """`; at stake: 10.00 EUR, 45.00 USD, 50 credits`, each currency by itself; '' for nothing."""
-    parts = [format_money(money, currency) for currency, money, _ in rows if money]
+    sums: Counter[str] = Counter()
+    for currency, money, _ in rows:
+        sums[currency] += money or 0
+    parts = [format_money(money, currency) for currency, money in sums.items() if money]
     credits_ = sum(n or 0 for *_, n in rows)
     parts += [counted(credits_, "credit")] if credits_ else []
     return f"; at stake: {', '.join(parts)}" if parts else ""

@@ -220,6 +220,10 @@ def test_open_findings_are_summed_up_by_severity() -> None:
     assert set(found) == {"money"}
     assert found["money"].detail.startswith("3 open findings, the oldest since")
     assert "at stake: 10.00 EUR, 50.00 USD, 50 credits." in found["money"].detail
+    assert "3 × purchase not granted." in found["money"].detail
+    assert found["money"].page.endswith("/findingrecord/?state=open&severity=money")
+    finding("i", kind="granted_twice")
+    assert "3 × purchase not granted, 1 × Granted twice." in fired("findings")["money"].detail
     finding("h", severity="access")
     assert fired("findings")["access"].detail.startswith("1 open finding,")
     FindingRecord.objects.update(state="resolved")
