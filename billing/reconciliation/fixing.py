@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from billing.diagnosis.kinds import label_of
 from billing.gateway.client import GatewayError, gateway
 from billing.models import FindingRecord, ReconciliationRun
 from billing.operations.base import Actor, OperationError
@@ -32,10 +33,23 @@ class Fixed:
         ]
 
     def lines(self) -> list[str]:
-        mended = [f"mended  {each.kind}: {each.subject}" for each in self.mended]
-        failed = [f"failed  {each.kind}: {each.subject}: {why}" for each, why in self.failed]
-        left = [f"left    {each.kind}: {each.subject}" for each in self.left]
+        mended = [f"mended  {_named(each)}, {_by(each)}" for each in self.mended]
+        failed = [f"failed  {_named(each)}: {why}" for each, why in self.failed]
+        left = [f"left    {_named(each)}, {_left_to(each)}" for each in self.left]
         return [*mended, *failed, *left]
+
+
+def _named(record: FindingRecord) -> str:
+    return f"{record.pk}  {label_of(record.kind)}: {record.subject}"
+
+
+def _by(record: FindingRecord) -> str:
+    return f"by {record.fix['operation']}" if record.operation_key and record.fix else "with others"
+
+
+def _left_to(record: FindingRecord) -> str:
+    """What a person has to do about it."""
+    return f"needs a person: {record.fix['operation']}" if record.fix else "needs a person"
 
 
 def fix(run: ReconciliationRun, actor: Actor, tell: Callable[[str], None]) -> Fixed:

@@ -75,6 +75,7 @@ def test_from_the_morning_s_differences_to_finance_s_word(
     code, mended = reconcile("daily", "--fix")
     assert {each["subject"] for each in mended["fixed"]} == {sub, session}
     assert (status_here(sub), balance("u_ada")) == ("canceled", (120, 0))
+    assert all(each["operation"] for each in mended["fixed"])
     code, clean = reconcile("daily")
     assert (code, clean["findings"]) == (0, [])
 
@@ -107,6 +108,15 @@ def test_a_finding_whose_time_has_come_is_open_again(shop: Shop, reconcile: Any)
     assert reconcile("daily")[0] == 0
     FindingRecord.objects.update(snoozed_until=timezone.now())
     assert reconcile("daily")[0] == 1
+
+
+def test_what_was_mended_and_what_is_left_is_printed(shop: Shop, run: Run) -> None:
+    bought, nobodys = shop.buy(), shop.buy(attributed=False)
+    deliver_all_but(shop, "checkout.session.completed")
+    fixed = run("reconcile", "daily", "--fix")
+    lost, left = (each["checkout_session"] for each in (bought, nobodys))
+    assert f"Pack paid, not granted: {lost}, by replay_events" in fixed.stdout
+    assert f"Paid by nobody we know: {left}, needs a person" in fixed.stdout
 
 
 def test_the_week_s_usage_and_revenue(shop: Shop, reconcile: Any) -> None:
