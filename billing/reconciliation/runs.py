@@ -185,10 +185,11 @@ def _measure(run: ReconciliationRun, stripe: Gateway) -> None:
         "events_by_hour": hours,
     }
     if run.kind == Kind.WEEKLY:
-        week, _ = last_days(SPAN[Kind.WEEKLY].days, run.until, run.timezone)
+        week = SPAN[Kind.WEEKLY]
+        first_day, _ = last_days(week.days, run.until, run.timezone)
         run.report = {
-            "usage": usage(week, run.until, run.timezone),
-            "revenue": bridge(week, run.until, run.timezone, stripe),
+            "usage": usage(run.until - week, run.until, run.timezone),
+            "revenue": bridge(first_day, run.until, run.timezone, stripe),
         }
     run.differences, run.at_stake = worklist.differences(run)
 
