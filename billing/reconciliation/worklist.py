@@ -95,19 +95,18 @@ def _take_over(
 def resolve_the_rest(run: ReconciliationRun) -> int:
     """Resolves what a run has looked at and not found again; how many there were.
 
-    What was left out of the run because an event was on its way stays as it is.
+    What was left out of the run because an event was on its way stays as it is, and so does what
+    was seen since the run began, but not by it: while it was interrupted, another run may have
+    found what this one has never looked at.
     """
     left_out = set(
         run.suspects.filter(in_flight=True).values_list(
             "user_id", "stripe_customer_id", "object_id"
         )
     )
-    users, customers, objects = (
-        (set(column) - {""} for column in zip(*left_out, strict=True))
-        if (left_out)
-        else (set(), set(), set())
-    )
+    users, customers, objects = ({each[column] for each in left_out} - {""} for column in range(3))
     gone = FindingRecord.objects.exclude(state=State.RESOLVED).exclude(run=run)
+    gone = gone.filter(last_seen_at__lt=run.started_at)
     gone = gone.exclude(user_id__in=users).exclude(stripe_customer_id__in=customers)
     records = list(gone.exclude(subject__in=objects))
     for record in records:

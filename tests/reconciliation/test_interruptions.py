@@ -14,7 +14,7 @@ from pytest_django import Settings
 from backoffice.postgres import BASE_DIR
 from billing import tasks
 from billing.diagnosis.kinds import Kind
-from billing.gateway.client import StripeUnavailableError, gateway
+from billing.gateway.client import GatewayError, StripeUnavailableError, gateway
 from billing.gateway.pace import wait_for_turn
 from billing.models import FindingRecord, ReconciliationRun, RequestPace
 from billing.projection.bulk import sync_everything
@@ -105,6 +105,25 @@ def test_a_list_that_breaks_off_is_an_error_and_no_difference(shop: Shop) -> Non
     run = runs.reconcile("daily", actor="cli:sue", grace=NO_GRACE)
     assert (run.pk, run.status, run.error) == (failed.pk, "done", "")
     assert FindingRecord.objects.get().subject == session
+
+
+@pytest.mark.django_db
+def test_a_resumed_run_resolves_nothing_that_another_has_found_meanwhile(shop: Shop) -> None:
+    """The daily run fails among its suspects; a full one then finds what the daily never read."""
+    subscribed(shop)
+    first = lost_pack(shop)
+    shop.sandbox.control("faults", path="/v1/checkout/sessions/*", status=403)
+    with pytest.raises(GatewayError, match="answered 403"):
+        runs.reconcile("daily", actor="cli:rita", grace=NO_GRACE)
+    failed = ReconciliationRun.objects.get()
+    assert failed.stage.startswith("examining")
+
+    shop.sandbox.control("faults", http="DELETE")
+    second = lost_pack(shop)
+    assert runs.reconcile("full", actor="cli:sue", grace=NO_GRACE).found == 2
+    assert runs.reconcile("daily", actor="cli:rita", grace=NO_GRACE).pk == failed.pk
+    found = FindingRecord.objects.filter(state=FindingRecord.State.OPEN)
+    assert {each.subject for each in found} == {first, second}
 
 
 @pytest.mark.django_db
