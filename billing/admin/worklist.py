@@ -19,7 +19,7 @@ from billing.admin import cells, fix_plan
 from billing.admin.base import ReadOnlyAdmin
 from billing.admin.cells import open_url, page_url
 from billing.admin.filters import choices_filter
-from billing.admin.findings import AT_STAKE, TONES, shown
+from billing.admin.findings import AT_STAKE, TONES, page_of, shown
 from billing.admin.offers import Offer
 from billing.admin.operations import (
     ACCEPT_FINDING,
@@ -30,7 +30,7 @@ from billing.admin.operations import (
 )
 from billing.admin.related import Related
 from billing.diagnosis import narrowing
-from billing.diagnosis.findings import Finding, Severity
+from billing.diagnosis.findings import Finding, Fix, Severity
 from billing.diagnosis.kinds import RECONCILED, Kind, label_of
 from billing.formatting import format_age, format_time
 from billing.gateway.client import GatewayError
@@ -183,11 +183,11 @@ def ask_fix(
 @admin.register(FindingRecord)
 class FindingAdmin(ReadOnlyAdmin):
     list_display = (
-        "what", "verdict_brief", "stake", "owner_words", "age", "state_words", "first_seen",
+        "what", "whose", "verdict_brief", "stake", "mended_by", "owner_words", "age", "state_words",
         "last_seen",
     )  # fmt: skip
     related_columns = ("what", "verdict_brief", "stake", "owner_words", "state_words", "last_seen")
-    sortable_by = ("first_seen", "last_seen")
+    sortable_by = ("last_seen",)
     list_filter = (
         StateFilter,
         choices_filter("severity", [(str(s), AT_STAKE[s]) for s in Severity]),
@@ -197,6 +197,7 @@ class FindingAdmin(ReadOnlyAdmin):
         FixFilter,
         RunFilter,
     )
+    customer_field = "stripe_customer_id"
     search_fields = ("subject",)
     search_help_text = "Id, email, user, customer or words of the verdict"
     empty_text = "Nothing differs. Reconciliation runs every day and looks for it."
@@ -259,6 +260,19 @@ class FindingAdmin(ReadOnlyAdmin):
     @display(description="What")
     def what(self, row: FindingRecord) -> str:
         return cells.label(label_of(row.kind), TONES[Severity(row.severity)])
+
+    @display(description="Whose")
+    def whose(self, row: FindingRecord) -> str:
+        """Stripe's customer by email, or else the user of ours."""
+        if not row.stripe_customer_id:
+            return cells.user(row.user_id)
+        return cells.stripe_id(
+            row.stripe_customer_id, words=getattr(row, "customer_email", "") or ""
+        )
+
+    @display(description="Mended by")
+    def mended_by(self, row: FindingRecord) -> str:
+        return page_of(Fix.read(row.fix)).title if row.fix else "a person"
 
     @display(description="At stake")
     def stake(self, row: FindingRecord) -> str:

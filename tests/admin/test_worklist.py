@@ -12,8 +12,9 @@ from django.utils import timezone
 from django.utils.http import urlencode
 
 from billing.admin.cells import changelist_url, open_url, page_url
+from billing.admin.operations import ALL
 from billing.diagnosis.kinds import Kind
-from billing.models import BulkJob, FindingRecord, LeadClaim, OperationRecord
+from billing.models import BillingCustomer, BulkJob, FindingRecord, LeadClaim, OperationRecord
 from billing.operations import bulk
 from billing.operations.base import new_key
 from billing.reconciliation import mending
@@ -59,6 +60,21 @@ def worklist() -> None:
     rows.finding("later", state=State.SNOOZED, snoozed_until=soon)
     rows.finding("accepted", state=State.ACCEPTED)
     rows.finding("over", state=State.RESOLVED, user_id="u_bob", stripe_customer_id="cus_bob")
+
+
+def test_the_list_says_whose_a_finding_is_and_what_mends_it(support: Client) -> None:
+    rows.customer(rows.USER, rows.CUSTOMER)
+    email = BillingCustomer.objects.get().email
+    rows.finding("cs_1")
+    rows.finding("cs_2", stripe_customer_id="", fix=None)
+    text = text_of(support.get(changelist_url(FindingRecord)))
+    fix = FindingRecord.objects.get(subject="cs_1").fix
+    assert fix is not None
+    mends = next(page.title for page in ALL if page.operation.name == fix["operation"])
+    assert f"{email} " in text
+    assert f" {mends} nobody" in text
+    assert f" {rows.USER} " in text
+    assert " a person nobody" in text
 
 
 def test_what_is_open_comes_first_and_the_gravest_on_top(support: Client) -> None:
