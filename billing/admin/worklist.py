@@ -183,8 +183,8 @@ def ask_fix(
 @admin.register(FindingRecord)
 class FindingAdmin(ReadOnlyAdmin):
     list_display = (
-        "what", "whose", "verdict_brief", "stake", "mended_by", "owner_words", "age", "state_words",
-        "last_seen",
+        "what", "whose", "stake", "mended_by", "owner_words", "age", "state_words",
+        "verdict_brief", "last_seen",
     )  # fmt: skip
     related_columns = ("what", "verdict_brief", "stake", "owner_words", "state_words", "last_seen")
     sortable_by = ("last_seen",)
