@@ -194,6 +194,7 @@ def test_a_scheduled_run_comes_back_where_a_command_is_at_work() -> None:
         cursor.execute("SELECT pg_advisory_lock(hashtextextended('reconciliation', 2))")
         with pytest.raises(runs.AlreadyRunningError):
             tasks.reconcile(kind="daily", actor="schedule")
+        cursor.execute("SELECT pg_advisory_unlock(hashtextextended('reconciliation', 2))")
     elsewhere.close()
     tasks.reconcile(kind="daily", actor="schedule")
     assert ReconciliationRun.objects.get().status == "done"
