@@ -4,6 +4,7 @@ A world is made once in a process, and every test has its own copy.
 """
 
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from tests.support.databases import Databases
 __all__ = ["known_shop", "shop"]
 
 SMALL = 300  # customers
+BEHIND = timedelta(minutes=5)  # Stripe's clock: what is caught up on is no more on its way
 
 Bases = Callable[[int], Base]
 
@@ -32,7 +34,9 @@ def bases(
     def base(customers: int) -> Base:
         if customers not in made:
             with django_db_blocker.unblock():
-                made[customers] = make_base(databases, tmp_path_factory.mktemp("base"), customers)
+                folder = tmp_path_factory.mktemp("base")
+                at = datetime.now(UTC) - BEHIND
+                made[customers] = make_base(databases, folder, customers, at=at)
         return made[customers]
 
     yield base

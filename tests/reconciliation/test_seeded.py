@@ -5,7 +5,6 @@ exactly once, with the right kind and fix, and nothing else; the safe fixes must
 can, and the next run must find only what needs a person. Whatever goes on meanwhile.
 """
 
-import time
 from collections import Counter
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
@@ -17,10 +16,10 @@ from pytest_django import DjangoDbBlocker, Settings
 from billing.gateway.client import GatewayError
 from billing.models import FindingRecord, ReconciliationRun
 from billing.operations.base import Actor
-from billing.reconciliation import fixing, runs
+from billing.reconciliation import examining, fixing, runs
 from tests.reconciliation.bustle import bustling
 from tests.reconciliation.causes_payments import agent_s_grant_and_then_the_webhook
-from tests.reconciliation.conftest import SMALL, Bases
+from tests.reconciliation.conftest import BEHIND, SMALL, Bases
 from tests.reconciliation.planting import SAFE, plant
 from tests.reconciliation.town import Expected, Town
 from tests.reconciliation.world import World, make_base
@@ -29,7 +28,6 @@ from tests.support.databases import Databases
 LARGE = 2_000  # customers
 SEEDS = 200
 NO_GRACE = timedelta(seconds=-2)  # what was lost just now is a difference, too
-SHORT_GRACE = timedelta(seconds=3)
 RITA = Actor.cli("rita")
 # A grant by hand is of the database's time, which is not set back along with Stripe's and ours.
 BY_THE_DATABASE_S_CLOCK = (agent_s_grant_and_then_the_webhook,)
@@ -109,9 +107,9 @@ def test_with_rows_changing_while_it_runs(small_world: World) -> None:
     """People buy and renew, and their webhooks are a moment late."""
     town = Town(small_world, 3)
     planted = plant(town)
-    time.sleep(SHORT_GRACE.total_seconds() + 2)  # Stripe's times are whole seconds
+    small_world.sandbox.advance(seconds=BEHIND.total_seconds())
     with bustling(town, people=8) as bustle:
-        find_mend_and_find_the_rest(planted, grace=SHORT_GRACE)
+        find_mend_and_find_the_rest(planted, grace=examining.GRACE)
     assert bustle.done > 10
     find_each(left_of(planted))
 
