@@ -166,11 +166,13 @@ def kept_reversals(since: datetime | None, until: datetime) -> Iterator[Suspect]
               AND (%(since)s::timestamptz IS NULL OR r.created_at >= %(since)s)
               AND NOT EXISTS (SELECT FROM credit_entries e
                               WHERE e.source = r.kind || ':' || r.stripe_id)
-              AND EXISTS (
-                SELECT FROM billing_purchases p WHERE p.status = 'granted'
-                AND (p.payment_intent_id = r.payment_intent_id OR p.source IN (
-                    SELECT stripe_invoice_id FROM billing_invoice_payments i
-                    WHERE i.payment_intent_id = r.payment_intent_id)))
+              AND (EXISTS (SELECT FROM billing_purchases p
+                           WHERE p.payment_intent_id = r.payment_intent_id
+                             AND p.payment_intent_id <> '' AND p.status = 'granted')
+                   OR EXISTS (SELECT FROM billing_invoice_payments i
+                              JOIN billing_purchases p ON p.source = i.stripe_invoice_id
+                              WHERE i.payment_intent_id = r.payment_intent_id
+                                AND p.status = 'granted'))
             """,
             {"since": since, "until": until},
         )

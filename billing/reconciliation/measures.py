@@ -164,7 +164,8 @@ def explained_payments() -> QuerySet[Any]:
         Q(status="paid") | Q(amount_paid__gt=0), stripe_invoice_id=OuterRef("stripe_invoice_id")
     )
     links = InvoicePayment.objects.filter(Exists(invoices), payment_intent_id=intent)
-    purchases = Purchase.objects.filter(payment_intent_id=intent)
+    # As their index has it: without this, each payment would read all purchases.
+    purchases = Purchase.objects.filter(payment_intent_id=intent).exclude(payment_intent_id="")
     disputes = PaymentReversal.objects.filter(
         payment_intent_id=intent, kind=PaymentReversal.Kind.DISPUTE, active=True
     )
