@@ -62,13 +62,16 @@ def fix(run: ReconciliationRun, actor: Actor, tell: Callable[[str], None]) -> Fi
     found = worklist.open_findings().filter(run=run).order_by(*worklist.GRAVEST_FIRST)
     safe: list[FindingRecord] = []
     for each in found:
-        (safe if each.fix and each.fix["operation"] in SAFE else fixed.left).append(each)
+        (safe if _is_safe(each) else fixed.left).append(each)
     safe.sort(key=lambda each: SAFE.index(each.fix["operation"]) if each.fix else 0)
     stripe = gateway()
     for number, record in enumerate(safe, start=1):
         try:
             if not look_again(record, stripe):
                 fixed.mended.append(record)
+                continue
+            if not _is_safe(record):  # any more: it is recommended otherwise by now
+                fixed.left.append(record)
                 continue
             _apply(record, actor)
             if look_again(record, stripe):
@@ -79,6 +82,11 @@ def fix(run: ReconciliationRun, actor: Actor, tell: Callable[[str], None]) -> Fi
             fixed.failed.append((record, str(error)))
         tell(f"{number:,} of {len(safe):,} fixes are tried.")
     return fixed
+
+
+def _is_safe(record: FindingRecord) -> bool:
+    """Whether what is recommended needs no person."""
+    return record.fix is not None and record.fix["operation"] in SAFE
 
 
 def _apply(record: FindingRecord, actor: Actor) -> None:

@@ -7,13 +7,13 @@ from django.db import connection
 
 from billing.diagnosis.findings import Severity
 from billing.diagnosis.kinds import Kind
-from billing.models import BillingPayment, FindingRecord, PaymentReversal
+from billing.models import BillingPayment, FindingRecord, InboxEvent, PaymentReversal
 from billing.operations.base import Actor
 from billing.reconciliation import fixing, runs
 from tests.diagnosis.planting import deliver_all_but, kinds, subscribed
 from tests.operations.shop import Shop
 from tests.sandbox.storefront import Storefront
-from tests.support.events import deliver_and_drain, events_of
+from tests.support.events import deliver, deliver_and_drain, events_of
 
 pytestmark = pytest.mark.django_db
 NO_GRACE = timedelta(seconds=-2)
@@ -55,6 +55,21 @@ def test_a_payment_that_never_came(shop: Shop) -> None:
     assert "that is not here" in record.verdict
     mend(record)
     assert BillingPayment.objects.count() == 2
+
+
+def test_what_is_recommended_otherwise_by_now_is_left_to_a_person(shop: Shop) -> None:
+    """Its events came meanwhile and had no effect: there is nothing to replay any more."""
+    subscribed(shop)
+    shop.buy()
+    deliver_all_but(shop, "charge.succeeded", "charge.updated")
+    record = only_finding()
+    assert record.fix is not None
+    deliver(events_of(shop.sandbox))
+    InboxEvent.objects.filter(status="pending").update(status="processed")
+    assert record.run is not None
+    fixed = fixing.fix(record.run, RITA, lambda said: None)
+    assert [each.subject for each in fixed.left] == [record.subject]
+    assert (fixed.mended, fixed.failed) == ([], [])
 
 
 def test_a_refund_that_touches_no_credits(shop: Shop) -> None:
