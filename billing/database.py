@@ -5,7 +5,7 @@ usual cursor writes all parameters into the statement's text, where PostgreSQL p
 once more: for a page of Stripe's objects that costs more than storing it.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import orjson
@@ -13,6 +13,7 @@ from django.db import connection
 from django.db.backends.postgresql.base import ServerBindingCursor
 from django.db.backends.utils import CursorWrapper
 
+CHUNK = 2_000  # rows that `stream` reads at a time
 TEXTS = "ARRAY(SELECT json_array_elements_text(%s::json))"
 """An array of texts from one parameter, `as_json` of them."""
 
@@ -37,3 +38,26 @@ def recordset(columns: Mapping[str, str]) -> str:
     """A FROM clause's rows from one parameter, `columns` naming each column's SQL type."""
     types = ", ".join(f"{name} {kind}" for name, kind in columns.items())
     return f"json_to_recordset(%s::json) AS n({types})"
+
+
+def stream(sql: str, params: Mapping[str, Any] | Sequence[Any] = ()) -> Iterator[dict[str, Any]]:
+    """The rows of a query by their columns' names, a few thousand at a time.
+
+    The server keeps the result, so that memory is flat however many they are.
+    """
+    with connection.chunked_cursor() as chunked:
+        chunked.execute(sql, params)
+        first = chunked.fetchmany(CHUNK)
+        names = [column.name for column in chunked.description or ()]
+        while first:
+            for row in first:
+                yield dict(zip(names, row, strict=True))
+            first = chunked.fetchmany(CHUNK)
+
+
+def rows(sql: str, params: Mapping[str, Any] | Sequence[Any] = ()) -> list[dict[str, Any]]:
+    """All rows of a query, by their columns' names."""
+    with connection.cursor() as held:
+        held.execute(sql, params)
+        names = [column.name for column in held.description or ()]
+        return [dict(zip(names, row, strict=True)) for row in held.fetchall()]

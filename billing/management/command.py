@@ -29,6 +29,7 @@ from billing.operations.base import (
     Plan,
     Result,
 )
+from billing.revenue.asked import InvalidReportError
 
 DONE, ATTENTION, USAGE = 0, 1, 2  # exit codes
 
@@ -78,7 +79,7 @@ class OperatorCommand(BaseCommand, ABC):
         except KeyboardInterrupt:
             said = "Interrupted. What was done stays done; run it again to go on."
             self.fail(options, said, self.unfinished)
-        except (InvalidInputError, StripeNotConfiguredError) as error:
+        except (InvalidInputError, InvalidReportError, StripeNotConfiguredError) as error:
             self.fail(options, str(error), USAGE)
         except OperationError as error:
             unconfigured = isinstance(error.__cause__, StripeNotConfiguredError)

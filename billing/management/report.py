@@ -3,7 +3,7 @@
 import csv
 import io
 from collections.abc import Iterable, Sequence
-from datetime import date, datetime
+from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -13,6 +13,7 @@ from django.utils import timezone
 
 from billing.formatting import exponent
 from billing.operations.base import InvalidInputError
+from billing.revenue.asked import parsed_day, parsed_zone
 from billing.revenue.days import ONE_DAY, last_days, midnight
 
 LAST_DAYS = 7  # the window of a report unless its days are named
@@ -41,37 +42,18 @@ def add_days(parser: CommandParser) -> None:
 
 def window(options: dict[str, Any]) -> dict[str, Any]:
     """`since`, `until` and `timezone` of a report. Raises InvalidInputError."""
-    zone = _zone(options["timezone"])
+    zone = parsed_zone(options["timezone"])
     since, until = last_days(LAST_DAYS, timezone.now(), zone.key)
     if options["last"]:
-        until = midnight(_day(options["last"]) + ONE_DAY, zone)
-        since = midnight(_day(options["last"]) - ONE_DAY * (LAST_DAYS - 1), zone)
+        until = midnight(parsed_day(options["last"]) + ONE_DAY, zone)
+        since = midnight(parsed_day(options["last"]) - ONE_DAY * (LAST_DAYS - 1), zone)
     if options["first"]:
-        since = midnight(_day(options["first"]), zone)
+        since = midnight(parsed_day(options["first"]), zone)
     if not since < until:
         raise InvalidInputError("The first day must not be after the last, which is yesterday.")
     if until - since > ONE_DAY * MOST_DAYS:
         raise InvalidInputError(f"A report has at most {MOST_DAYS} days.")
     return {"since": since, "until": until, "timezone": zone.key}
-
-
-def _zone(name: str) -> ZoneInfo:
-    try:
-        return ZoneInfo(name.strip())
-    except (KeyError, OSError, ValueError) as error:
-        raise InvalidInputError(
-            f"“{name[:60]}” is no time zone: name one as IANA does, such as Europe/Berlin."
-        ) from error
-
-
-def _day(text: str) -> date:
-    try:
-        day = date.fromisoformat(text.strip())
-    except ValueError as error:
-        raise InvalidInputError(f"“{text[:60]}” is no date: write it like 2026-11-01.") from error
-    if not 2000 <= day.year <= 2100:
-        raise InvalidInputError("The year must be from 2000 to 2100.")
-    return day
 
 
 def shown_days(said: dict[str, Any]) -> str:
