@@ -12,8 +12,7 @@ from django.core.management.base import CommandParser
 from django.utils import timezone
 
 from billing.formatting import exponent
-from billing.operations.base import InvalidInputError
-from billing.revenue.asked import parsed_day, parsed_zone
+from billing.revenue.asked import InvalidReportError, parsed_day, parsed_zone
 from billing.revenue.days import ONE_DAY, last_days, midnight
 
 LAST_DAYS = 7  # the window of a report unless its days are named
@@ -41,7 +40,7 @@ def add_days(parser: CommandParser) -> None:
 
 
 def window(options: dict[str, Any]) -> dict[str, Any]:
-    """`since`, `until` and `timezone` of a report. Raises InvalidInputError."""
+    """`since`, `until` and `timezone` of a report. Raises InvalidReportError."""
     zone = parsed_zone(options["timezone"])
     since, until = last_days(LAST_DAYS, timezone.now(), zone.key)
     if options["last"]:
@@ -50,9 +49,9 @@ def window(options: dict[str, Any]) -> dict[str, Any]:
     if options["first"]:
         since = midnight(parsed_day(options["first"]), zone)
     if not since < until:
-        raise InvalidInputError("The first day must not be after the last, which is yesterday.")
+        raise InvalidReportError("The first day must not be after the last, which is yesterday.")
     if until - since > ONE_DAY * MOST_DAYS:
-        raise InvalidInputError(f"A report has at most {MOST_DAYS} days.")
+        raise InvalidReportError(f"A report has at most {MOST_DAYS} days.")
     return {"since": since, "until": until, "timezone": zone.key}
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from billing.management.report import in_units, window
 from billing.models import LeadClaim, Purchase, acting_as
-from billing.operations.base import InvalidInputError
+from billing.revenue.asked import InvalidReportError
 from tests.commands.conftest import Run
 from tests.operations.shop import Shop
 
@@ -90,7 +90,7 @@ def test_the_days_are_whole_ones_of_the_zone() -> None:
     week = window(named | {"first": None, "last": None})
     assert week["until"] <= datetime.now(UTC)
     assert window(named | {"first": None})["since"] == datetime(2026, 10, 18, 22, tzinfo=UTC)
-    with pytest.raises(InvalidInputError):
+    with pytest.raises(InvalidReportError):
         window(named | {"timezone": ""})
 
 
