@@ -3,6 +3,7 @@
 from billing.models.accounts import BillingCustomer, BillingInvoice, BillingSubscription
 from billing.models.alerts import Alert, AlertMessage, WatchedRule
 from billing.models.audit import AuditLink
+from billing.models.balance import BalanceReading, BalanceTransaction, Payout, RevenueEntry
 from billing.models.context import acting_as
 from billing.models.credits import CreditEntry, CreditPrice, LeadClaim, LeadCredits
 from billing.models.events import AuditEvent, BillingEvent
@@ -32,6 +33,8 @@ __all__ = [
     "AlertMessage",
     "AuditEvent",
     "AuditLink",
+    "BalanceReading",
+    "BalanceTransaction",
     "BillingCustomer",
     "BillingEvent",
     "BillingInvoice",
@@ -50,12 +53,14 @@ __all__ = [
     "Note",
     "OperationRecord",
     "PaymentReversal",
+    "Payout",
     "Purchase",
     "ReasonCode",
     "ReconciliationRun",
     "ReconciliationSlice",
     "ReconciliationSuspect",
     "RequestPace",
+    "RevenueEntry",
     "StatusOverride",
     "StripeVersion",
     "WatchedRule",

@@ -1,0 +1,179 @@
+"""Stripe's balance, its payouts, and the entries that all figures of revenue add up."""
+
+from django.db import models
+from django.db.models.functions import Now
+
+
+class BalanceTransaction(models.Model):
+    """A movement of Stripe's balance. Minor units, times in UTC.
+
+    `amount`, `fee` and `net` are in `currency`, the one that Stripe settles in; `net` is
+    `amount - fee`. `charged_amount` is the same movement in `charged_currency`, the one that the
+    customer paid in, with the sign of `amount`. `exchange_rate` is what one whole unit of the
+    currency charged was worth in the one settled, null where they are the same. `category` is
+    Stripe's reporting category. `charge_id` is the charge moved, refunded or disputed, '' for
+    none, and `country` (ISO 3166, upper case) where it was paid from, on the charge's own
+    movements. `payout_id` is the payout that paid it out, '' until that is known; a payout's own
+    movement has none.
+    """
+
+    id = models.BigAutoField(primary_key=True)
+    stripe_id = models.TextField(unique=True)
+    type = models.TextField()
+    category = models.TextField()
+    currency = models.TextField()
+    amount = models.BigIntegerField()
+    fee = models.BigIntegerField()
+    net = models.BigIntegerField()
+    created_at = models.DateTimeField()
+    available_on = models.DateTimeField()
+    source_id = models.TextField(blank=True, db_default="")
+    charge_id = models.TextField(blank=True, db_default="")
+    charged_currency = models.TextField()
+    charged_amount = models.BigIntegerField()
+    exchange_rate = models.DecimalField(max_digits=24, decimal_places=12, null=True, blank=True)
+    country = models.TextField(blank=True, db_default="")
+    payout_id = models.TextField(blank=True, db_default="")
+    description = models.TextField(blank=True, db_default="")
+    livemode = models.BooleanField(db_default=False)
+    updated_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        db_table = "billing_balance_transactions"
+        ordering = ["-created_at", "-id"]
+        verbose_name = "balance transaction"
+        default_permissions = ("view",)
+        indexes = [
+            models.Index("created_at", "id", name="billing_balance_created"),
+            models.Index("charge_id", name="billing_balance_charge"),
+            models.Index("source_id", name="billing_balance_source"),
+            models.Index("payout_id", name="billing_balance_payout"),
+            models.Index("updated_at", name="billing_balance_updated"),
+        ]
+
+    def __str__(self) -> str:
+        return self.stripe_id
+
+
+class Payout(models.Model):
+    """What Stripe paid out to the bank. Minor units, times in UTC.
+
+    `arrival_date` is when the bank is to have it. `reconciliation_status` says whether Stripe
+    has worked out which movements an automatic payout pays out (`completed`, `in_progress`,
+    `not_applicable`), and `resolved_at` when that was read; of a manual one Stripe never tells.
+    """
+
+    FINAL = ("paid", "failed", "canceled")
+
+    id = models.BigAutoField(primary_key=True)
+    stripe_id = models.TextField(unique=True)
+    status = models.TextField()
+    amount = models.BigIntegerField()
+    currency = models.TextField()
+    created_at = models.DateTimeField()
+    arrival_date = models.DateTimeField()
+    automatic = models.BooleanField()
+    method = models.TextField(blank=True, db_default="")
+    description = models.TextField(blank=True, db_default="")
+    failure_code = models.TextField(blank=True, db_default="")
+    failure_message = models.TextField(blank=True, db_default="")
+    reconciliation_status = models.TextField(blank=True, db_default="")
+    livemode = models.BooleanField(db_default=False)
+    resolved_at = models.DateTimeField(null=True, blank=True)
+    updated_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        db_table = "billing_payouts"
+        ordering = ["-created_at", "-id"]
+        verbose_name = "payout"
+        default_permissions = ("view",)
+        indexes = [
+            models.Index("created_at", "id", name="billing_payouts_created"),
+            models.Index("arrival_date", name="billing_payouts_arrival"),
+        ]
+
+    def __str__(self) -> str:
+        return self.stripe_id
+
+
+class BalanceReading(models.Model):
+    """Up to when something was read, UTC.
+
+    `what` is one of Stripe's lists (`balance_transactions`, `payouts`), up to a time of Stripe's
+    clock, or `revenue_entries`, derived from all that was written here up to a time of ours.
+    `finished_at` is our clock, when that reading came to its end.
+    """
+
+    what = models.TextField(primary_key=True)
+    read_up_to = models.DateTimeField()
+    finished_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        db_table = "billing_balance_readings"
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return f"{self.what} up to {self.read_up_to}"
+
+
+class RevenueEntry(models.Model):
+    """One line of what a movement of the balance was for. Derived; minor units, times in UTC.
+
+    `source` is the balance transaction (`txn_`), or the invoice (`in_`) of what was paid out of
+    band; `line` counts its lines from 0. `amount` and `fee` are in `currency`, which the customer
+    paid in, `settled_amount` and `settled_fee` in the one that Stripe settled in. Amounts have
+    the sign of the movement; a fee is positive where Stripe took it, so that the net is
+    `amount - fee`. `tax` is the part of the amount that is tax by the invoice. `price_id`,
+    `product_id`, `country` (ISO 3166), `customer_id` (`cus_`), `user_id`, `charge_id` and
+    `invoice_id` are '' where unknown.
+    """
+
+    class Item(models.TextChoices):
+        GROSS = "gross", "Gross"
+        REFUNDS = "refunds", "Refunds"
+        DISPUTES = "disputes", "Disputes"
+        OTHER = "other", "Other"
+        OUT_OF_BAND = "out_of_band", "Paid out of band"
+
+    class Kind(models.TextChoices):
+        SUBSCRIPTION = "subscription", "Subscription"
+        PACK = "pack", "Credit pack"
+        OTHER = "other", "Other"
+
+    id = models.BigAutoField(primary_key=True)
+    source = models.TextField()
+    line = models.IntegerField()
+    at = models.DateTimeField()
+    item = models.TextField(choices=Item)
+    currency = models.TextField()
+    amount = models.BigIntegerField()
+    fee = models.BigIntegerField()
+    settled_currency = models.TextField()
+    settled_amount = models.BigIntegerField()
+    settled_fee = models.BigIntegerField()
+    tax = models.BigIntegerField()
+    kind = models.TextField(choices=Kind)
+    price_id = models.TextField(blank=True, db_default="")
+    product_id = models.TextField(blank=True, db_default="")
+    country = models.TextField(blank=True, db_default="")
+    customer_id = models.TextField(blank=True, db_default="")
+    user_id = models.TextField(blank=True, db_default="")
+    charge_id = models.TextField(blank=True, db_default="")
+    invoice_id = models.TextField(blank=True, db_default="")
+
+    class Meta:
+        db_table = "billing_revenue_entries"
+        ordering = ["-at", "-id"]
+        verbose_name = "revenue entry"
+        verbose_name_plural = "revenue entries"
+        default_permissions = ("view",)
+        constraints = [
+            models.UniqueConstraint(fields=["source", "line"], name="billing_revenue_line")
+        ]
+        indexes = [
+            models.Index("at", "id", name="billing_revenue_at"),
+            models.Index("customer_id", "at", name="billing_revenue_customer"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.source} line {self.line}"
