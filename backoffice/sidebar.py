@@ -6,6 +6,8 @@ from django.http import HttpRequest
 from django.urls import reverse, reverse_lazy
 from django.utils.text import format_lazy
 
+from billing.permissions import VIEW_FINANCE
+
 
 def entry(title: str, icon: str, model: str) -> dict[str, Any]:
     """One changelist in the sidebar, shown to those who may view the model."""
@@ -18,6 +20,16 @@ def entry(title: str, icon: str, model: str) -> dict[str, Any]:
         "icon": icon,
         "link": reverse_lazy(f"admin:billing_{model}_changelist"),
         "permission": may_view,
+    }
+
+
+def report(title: str, icon: str, name: str) -> dict[str, Any]:
+    """One of finance's reports, shown to those who may view them."""
+    return {
+        "title": title,
+        "icon": icon,
+        "link": reverse_lazy("admin_finance:report", args=[name]),
+        "permission": lambda request: request.user.has_perm(VIEW_FINANCE),
     }
 
 
@@ -55,6 +67,12 @@ SIDEBAR: dict[str, Any] = {
                 entry("Ledger", "menu_book", "creditentry"),
                 entry("Lead claims", "how_to_reg", "leadclaim"),
                 entry("Prices to credits", "sell", "creditprice"),
+            ],
+        },
+        {
+            "title": "Finance",
+            "items": [
+                report("Revenue", "payments", "revenue"),
             ],
         },
         {

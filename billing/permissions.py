@@ -40,6 +40,7 @@ RECONCILE = "billing.reconcile"
 
 APPROVE = "billing.approve_operation"
 EXPORT = "billing.export"
+VIEW_FINANCE = "billing.view_finance"
 
 # What the operations need beside those that their own table declares: Django makes these
 # permissions for the table of operations.
@@ -71,9 +72,17 @@ DECLARED = {
     RECONCILE: "Can start a reconciliation",
     SIGN_OFF: "Can sign a reconciliation off",
     APPROVE: "Can approve what others ask for",
+    VIEW_FINANCE: "Can view the reports of finance",
 }
 
-OPERATIONS = (SYNC, GRANT, CORRECT, REACTIVATE, REPLAY, *(p for p in DECLARED if p != APPROVE))
+OPERATIONS = (
+    SYNC,
+    GRANT,
+    CORRECT,
+    REACTIVATE,
+    REPLAY,
+    *(p for p in DECLARED if p not in (APPROVE, VIEW_FINANCE)),
+)
 FINDINGS = (TAKE_FINDING, SNOOZE_FINDING, ACCEPT_FINDING, REOPEN_FINDING, RECONCILE)
 FINANCE_ONLY = (SIGN_OFF,)
 ENGINEERS_ONLY = (OVERRIDE, END_OVERRIDE, MERGE, TIE_OUT)
@@ -118,8 +127,8 @@ SUPPORTS = tuple(permission for permission in ENGINEERS if permission not in ENG
 
 ROLES: dict[str, tuple[str, ...]] = {
     "support": (*VIEW, *SUPPORTS),
-    "finance": (*VIEW, *FINDINGS, *FINANCE_ONLY, EXPORT, APPROVE),
-    "engineer": (*VIEW, *ENGINEERS, EXPORT, APPROVE, *SETTINGS),
+    "finance": (*VIEW, VIEW_FINANCE, *FINDINGS, *FINANCE_ONLY, EXPORT, APPROVE),
+    "engineer": (*VIEW, VIEW_FINANCE, *ENGINEERS, EXPORT, APPROVE, *SETTINGS),
 }
 
 

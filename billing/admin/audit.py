@@ -23,6 +23,9 @@ TITLES = {operation.audit_type: operation.title for operation in ALL} | {
     "manual.operation_approved": "Approved",
     "manual.operation_rejected": "Rejected",
     "manual.operation_expired": "Expired without a decision",
+    "manual.export": "Exported",
+    "manual.view_saved": "View saved",
+    "manual.view_removed": "View removed",
 }
 
 

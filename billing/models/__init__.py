@@ -7,6 +7,7 @@ from billing.models.balance import BalanceReading, BalanceTransaction, Payout, R
 from billing.models.context import acting_as
 from billing.models.credits import CreditEntry, CreditPrice, LeadClaim, LeadCredits
 from billing.models.events import AuditEvent, BillingEvent
+from billing.models.finance import SavedView
 from billing.models.inbox import InboxEvent, WebhookRejection
 from billing.models.mirror import MirrorReference
 from billing.models.operations import (
@@ -61,6 +62,7 @@ __all__ = [
     "ReconciliationSuspect",
     "RequestPace",
     "RevenueEntry",
+    "SavedView",
     "StatusOverride",
     "StripeVersion",
     "WatchedRule",

@@ -59,8 +59,9 @@ class Periods:
 
     def span(self, number: int) -> tuple[date, date]:
         """The first and the last day of a period."""
-        following = [*self.dates[1:], self.last + ONE_DAY]
-        return self.dates[number], following[number] - ONE_DAY
+        is_last = number == self.count - 1
+        following = self.last + ONE_DAY if is_last else self.dates[number + 1]
+        return self.dates[number], following - ONE_DAY
 
     def previous(self) -> "Periods":
         """As many days before; whole months have as many months before."""

@@ -1,0 +1,151 @@
+"""A report's tables and charts as the templates show them."""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import islice
+from typing import Any
+from urllib.parse import urlencode
+
+from billing.admin import cells
+from billing.admin.charts import PERCENT, Chart, Series, Unit, counted, money
+from billing.formatting import format_amount, format_time
+from billing.revenue.report import ChartOf, Column, Drill, Row, Table
+
+NUMERIC = ("money", "number", "percent")
+Address = Callable[[Drill], str]  # of the rows behind a figure
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    words: str
+    url: str = ""
+    is_number: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """A table for the template. `next` is the address of further rows, '' for none."""
+
+    table: Table
+    rows: Sequence[Sequence[Cell]]
+    charts: Sequence[Chart]
+    next: str = ""
+
+    @property
+    def definitions(self) -> list[Column]:
+        return [column for column in self.table.columns if column.definition]
+
+    @property
+    def headers(self) -> list[tuple[Column, bool]]:
+        return [(column, column.kind in NUMERIC) for column in self.table.columns]
+
+
+def shown(table: Table, address: Address) -> Shown:
+    """A whole table with its charts."""
+    rows = list(table.rows)
+    charts = [chart for spec in table.charts for chart in drawn(spec, table, rows, address)]
+    return Shown(table, [_cells(table, row, address) for row in rows], charts)
+
+
+def page(table: Table, start: int, size: int, more: Callable[[int], str]) -> Shown:
+    """Some rows of a table that may be long, from the row `start` on."""
+    found = list(islice(table.rows, start, start + size + 1))
+    rows = [_cells(table, row, None) for row in found[:size]]
+    return Shown(table, rows, [], more(start + size) if len(found) > size else "")
+
+
+def _cells(table: Table, row: Row, address: Address | None) -> list[Cell]:
+    return [_cell(table, row, column, address) for column in table.columns]
+
+
+def _cell(table: Table, row: Row, column: Column, address: Address | None) -> Cell:
+    value = row.get(column.name)
+    if value is None or value == "":
+        return Cell(cells.EMPTY, is_number=column.kind in NUMERIC)
+    words = written(value, column, row)
+    if column.kind == "id":
+        return Cell(words, cells.open_url(id=str(value)))
+    if column.kind == "user":
+        return Cell(words, cells.open_url(user=str(value)))
+    drill = table.drill(row, column.name) if table.drill and address and value != 0 else None
+    return Cell(words, address(drill) if address and drill else "", column.kind in NUMERIC)
+
+
+def written(value: Any, column: Column, row: Row) -> str:
+    """A value in words: an amount in its currency's decimals, a share in percent."""
+    match column.kind:
+        case "money":
+            return format_amount(int(value), str(row.get(column.currency) or ""))
+        case "number":
+            return f"{value:,}" if isinstance(value, int) else f"{value:,.2f}"
+        case "percent":
+            return f"{value:.1%}"
+    if isinstance(value, datetime):
+        return format_time(value)
+    if column.name == "currency" or column.name.endswith("_currency"):
+        return str(value).upper()
+    return str(value)
+
+
+def drawn(spec: ChartOf, table: Table, rows: Sequence[Row], address: Address) -> Iterable[Chart]:
+    """One chart for each value of what it is split by."""
+    parts = sorted({str(row.get(spec.split) or "") for row in rows}) if spec.split else [""]
+    labels = list(dict.fromkeys(str(row[spec.label]) for row in rows))
+    for part in parts:
+        own = [row for row in rows if not spec.split or str(row.get(spec.split) or "") == part]
+        yield _chart(spec, table, part, labels, {str(row[spec.label]): row for row in own}, address)
+
+
+def _chart(
+    spec: ChartOf,
+    table: Table,
+    part: str,
+    labels: Sequence[str],
+    own: dict[str, Row],
+    address: Address,
+) -> Chart:
+    columns = [table.column(name) for name in spec.series]
+    return Chart(
+        title=f"{spec.title}, {part.upper()}" if part else spec.title,
+        about=spec.about,
+        unit=_unit(columns[0], part),
+        labels=labels,
+        ticks=[label[5:] if len(label) == 10 else label for label in labels],
+        heading=table.column(spec.label).title,
+        series=[
+            Series(c.title, [_number(own.get(label, {}).get(c.name), c) for label in labels])
+            for c in columns
+        ],
+        links=[_behind(table, own.get(label, {}), columns, address) for label in labels],
+        empty="There is nothing to draw in these days.",
+        kind=spec.kind,
+    )
+
+
+def _behind(table: Table, row: Row, columns: Sequence[Column], address: Address) -> str:
+    """The address of the rows behind the first of a label's figures that has any."""
+    for column in columns:
+        drill = table.drill(row, column.name) if table.drill and row.get(column.name) else None
+        if drill:
+            return address(drill)
+    return ""
+
+
+def _unit(column: Column, part: str) -> Unit:
+    match column.kind:
+        case "money":
+            return money(part)
+        case "percent":
+            return PERCENT
+    return counted(column.title.lower())
+
+
+def _number(value: Any, column: Column) -> float | None:
+    if value is None:
+        return None
+    return float(value) * 100 if column.kind == "percent" else float(value)
+
+
+def with_query(path: str, query: dict[str, str]) -> str:
+    return f"{path}?{urlencode(query)}" if query else path
