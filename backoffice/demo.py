@@ -136,6 +136,7 @@ class Demo:
             "sandbox",
             *(sys.executable, "-m", "backoffice.sandbox", "--port", port),
             *("--data", str(self.folder / "sandbox.sqlite3"), "--customers", "200", "--seed", "1"),
+            *("--payouts", "daily"),
         )
         self.wait(lambda: "listening on" in sandbox.output)
         self.register_webhook(Sandbox(f"http://127.0.0.1:{port}", SANDBOX_KEY), url)

@@ -18,6 +18,7 @@ from backoffice.sandbox.app import Sandbox, by_mode, create_app
 from backoffice.sandbox.connections import Protocol
 from backoffice.sandbox.control import control_routes
 from backoffice.sandbox.delivery import RETRY_SCHEDULES, Delivery, Terms
+from backoffice.sandbox.lifecycle import settings
 from backoffice.sandbox.pages import page_routes
 from backoffice.sandbox.store import Store
 from backoffice.sandbox.world import build_world
@@ -56,6 +57,11 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument(
         "--delivery-timeout", type=float, default=10.0, help="seconds a webhook may take"
+    )
+    parser.add_argument(
+        "--payouts",
+        choices=settings.CHOICES["payouts"],
+        help="when the balance is paid out; otherwise as it was, manual at first",
     )
     parser.add_argument(
         "--rate-limits", action="store_true", help="answer 429 above Stripe's own rates"
@@ -150,6 +156,8 @@ def main(argv: list[str] | None = None) -> int:
     sandbox.other, live.other = live, sandbox
     for mode in (sandbox, live):
         mode.limits.switch(on=options.rate_limits)
+        if options.payouts:
+            mode.change_settings({"payouts": options.payouts})
     terms = Terms(options.retry_schedule, options.delivery_timeout)
     delivery = Delivery(store, sandbox.faults, terms)
     live_delivery = Delivery(live_store, live.faults, terms)

@@ -24,7 +24,7 @@ from backoffice.sandbox.expand import expand
 from backoffice.sandbox.faults import Faults, RequestFault
 from backoffice.sandbox.forms import parse_form
 from backoffice.sandbox.idempotency import Idempotency, Kept
-from backoffice.sandbox.lifecycle import clocks
+from backoffice.sandbox.lifecycle import clocks, settings
 from backoffice.sandbox.limits import RateLimits
 from backoffice.sandbox.routing import ROUTES, Answer, Call, Page, Route
 from backoffice.sandbox.store import Store, as_live
@@ -106,6 +106,14 @@ class Sandbox:
                 clocks.expect_still(clock)
             work.enter(clock)
         return work
+
+    def change_settings(self, changes: Json) -> Json:
+        """Sets what the account's owner can, and returns all settings; a 400 for what is none."""
+        work = self.work()
+        with self.store.transaction():
+            changed = settings.change(work, changes)
+            work.flush()
+        return changed
 
     def _work_at(self, now: int) -> Work:
         return Work(self.store, now, self.base_url, faults=self.faults)

@@ -134,8 +134,7 @@ def control_routes(sandbox: Sandbox, delivery: Delivery) -> list[Route]:
         return settings.shown(sandbox.work())
 
     async def change_settings(request: Request, body: Json) -> Any:
-        with store.transaction():
-            return settings.change(sandbox.work(), body)
+        return sandbox.change_settings(body)
 
     async def requests(request: Request, body: Json) -> Any:
         since = request.query_params.get("since", "0")

@@ -17,6 +17,8 @@ BANK_TAKES = 4 * DAY
 """How long a bank takes to answer a debit."""
 REFUND_TAKES = DAY
 """How long a `pending` refund is on its way."""
+PAYOUT_WAITS = 6 * HOUR
+"""How long a payout is `pending`, before the bank is told."""
 LAST_DEADLINE = 30 * DAY
 """How long after its due date an invoice sent to a customer ends its subscription."""
 
@@ -60,6 +62,18 @@ def _charge(charge: Json) -> Iterator[Due]:
         yield charge["created"] + BANK_TAKES, "bank_answers"
 
 
+def _payout(payout: Json) -> Iterator[Due]:
+    if payout["status"] == "pending":
+        yield payout["created"] + PAYOUT_WAITS, "payout_leaves"
+    elif payout["status"] == "in_transit":
+        yield payout["arrival_date"], "payout_arrives"
+
+
+def _payout_schedule(schedule: Json) -> Iterator[Due]:
+    if schedule["next"]:
+        yield schedule["next"], "pay_out"
+
+
 def _refund(refund: Json) -> Iterator[Due]:
     if refund["status"] == "pending":
         yield refund["created"] + REFUND_TAKES, "refund_arrives"
@@ -84,6 +98,8 @@ KINDS: dict[str, Callable[[Json], Iterator[Due]]] = {
     "checkout.session": _session,
     "dispute": _dispute,
     "invoice": _invoice,
+    "payout": _payout,
+    "payout_schedule": _payout_schedule,
     "refund": _refund,
     "subscription": _subscription,
     "test_helpers.test_clock": _test_clock,

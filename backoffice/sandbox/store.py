@@ -19,7 +19,7 @@ CREATE TABLE IF NOT EXISTS objects (
     seq INTEGER PRIMARY KEY, id TEXT NOT NULL, kind TEXT NOT NULL, created INTEGER NOT NULL,
     json TEXT NOT NULL, status TEXT, type TEXT, customer TEXT, subscription TEXT, invoice TEXT,
     payment_intent TEXT, charge TEXT, email TEXT, parent TEXT, deleted INTEGER NOT NULL DEFAULT 0,
-    due INTEGER, clock TEXT);
+    due INTEGER, clock TEXT, payout TEXT);
 CREATE TABLE IF NOT EXISTS secrets (endpoint TEXT PRIMARY KEY, secret TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS rolled_secrets (
     endpoint TEXT NOT NULL, secret TEXT NOT NULL, expires REAL NOT NULL);
@@ -39,7 +39,7 @@ CREATE TABLE IF NOT EXISTS idempotency (
 CREATE TABLE IF NOT EXISTS keys (key TEXT PRIMARY KEY, permissions TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value TEXT NOT NULL);
 """
-LINKS = ("subscription", "invoice", "payment_intent", "charge", "email", "parent")
+LINKS = ("subscription", "invoice", "payment_intent", "charge", "email", "parent", "payout")
 INDEXES = [
     "CREATE UNIQUE INDEX IF NOT EXISTS object_id ON objects (id)",
     "CREATE INDEX IF NOT EXISTS object_kind ON objects (kind, created, seq)",
@@ -54,6 +54,8 @@ INDEXES = [
         f" WHERE {name} IS NOT NULL"
         for name in LINKS
     ),
+    """CREATE INDEX IF NOT EXISTS object_not_paid_out ON objects (status)
+    WHERE kind = 'balance_transaction' AND payout IS NULL""",
     "CREATE INDEX IF NOT EXISTS object_deleted ON objects (kind) WHERE deleted",
     "CREATE INDEX IF NOT EXISTS object_due ON objects (clock, due, seq) WHERE due IS NOT NULL",
     "CREATE INDEX IF NOT EXISTS object_clock ON objects (clock, kind) WHERE clock IS NOT NULL",
@@ -121,8 +123,11 @@ class Store:
         self.db.executescript(SCHEMA)
 
     def _upgrade(self) -> None:
-        """Adds what a file of an earlier version lacks: the columns of `row_of` for time."""
-        if "due" in {column[1] for column in self.rows("PRAGMA table_info(objects)")}:
+        """Adds what a file of an earlier version lacks: columns, those of `row_of` for time."""
+        columns = {column[1] for column in self.rows("PRAGMA table_info(objects)")}
+        if "payout" not in columns:
+            self.db.execute("ALTER TABLE objects ADD COLUMN payout TEXT")
+        if "due" in columns:
             return
         with self.transaction():
             self.db.execute("ALTER TABLE objects ADD COLUMN due INTEGER")

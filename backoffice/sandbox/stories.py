@@ -10,6 +10,7 @@ from backoffice.sandbox.lifecycle import (
     checkout,
     disputes,
     invoicing,
+    payouts,
     people,
     refunds,
     subscribing,
@@ -329,3 +330,11 @@ def pay_invoice(work: Work, body: Json) -> Json:
     decline = cards.GENERIC if body.get("fail") else None
     invoicing.pay(work, invoice, decline=decline)
     return {"invoice": invoice["id"], "status": invoice["status"]}
+
+
+@story(payout=str, reason=str)
+def fail_payout(work: Work, body: Json) -> Json:
+    """The bank sends a payout back."""
+    made = named(work, body, "payout")
+    payouts.fail(work, made, body.get("reason", "account_closed"))
+    return {"payout": made["id"], "status": made["status"]}

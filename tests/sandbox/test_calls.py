@@ -100,6 +100,7 @@ def test_every_call_answers_with_the_objects_of_the_package(sandbox: SandboxProc
     subscriptions(tour, customer)
     invoices(tour, customer)
     payments(tour, customer)
+    payouts(tour)
     checkout(tour, customer)
     platform(tour)
     clocks(tour)
@@ -234,6 +235,17 @@ def payments(tour: Tour, customer: str) -> None:
         tour("GET /v1/disputes/{id}", dispute)
     booked = tour.first("GET /v1/balance_transactions")["id"]
     tour("GET /v1/balance_transactions/{id}", booked)
+
+
+def payouts(tour: Tour) -> None:
+    """The balance, and what leaves it."""
+    assert resource_problems(tour("GET /v1/balance")) == []
+    tour.sandbox.advance(days=3)
+    payout = tour("POST /v1/payouts", amount=100, currency="usd")["id"]
+    tour("GET /v1/payouts/{id}", payout)
+    tour("POST /v1/payouts/{id}", payout, **{"metadata[a]": "b"})
+    tour.first("GET /v1/payouts")
+    tour("POST /v1/payouts/{id}/cancel", payout)
 
 
 def checkout(tour: Tour, customer: str) -> None:

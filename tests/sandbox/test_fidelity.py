@@ -15,6 +15,7 @@ from tests.sandbox.typing_of import fields_of, resource_problems
 
 KINDS = {
     "balance_transaction",
+    "bank_account",
     "billing_portal.session",
     "charge",
     "checkout.session",
@@ -28,6 +29,7 @@ KINDS = {
     "line_item",
     "payment_intent",
     "payment_method",
+    "payout",
     "price",
     "product",
     "refund",
@@ -96,6 +98,9 @@ def everything(sandbox: SandboxProcess) -> None:
     card = client.payment_methods.create({"type": "card", "card": {"token": "tok_visa"}})
     answer = sandbox.post(f"/v1/payment_pages/{setup.id}/confirm", {"payment_method": card.id})
     assert answer.status_code == 200, answer.text
+    sandbox.advance(days=3)
+    payout = client.payouts.create({"amount": 100, "currency": "usd"})
+    sandbox.story("fail_payout", payout=payout.id)
 
 
 def _only(made: dict[str, Any], *names: str) -> dict[str, Any]:

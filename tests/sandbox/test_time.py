@@ -364,7 +364,10 @@ def test_retries_end_as_the_account_is_set(calendar: Calendar, outcome: str) -> 
 
 
 def test_settings_that_there_are_not_are_refused(calendar: Calendar) -> None:
-    assert calendar.sandbox.control("settings", http="GET") == {"after_retries": "canceled"}
+    assert calendar.sandbox.control("settings", http="GET") == {
+        "after_retries": "canceled",
+        "payouts": "manual",
+    }
     for wrong in ({"after_retries": "forgiven"}, {"mood": "good"}):
         with pytest.raises(AssertionError, match="after_retries is one of"):
             calendar.sandbox.control("settings", **wrong)

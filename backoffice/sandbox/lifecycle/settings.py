@@ -1,17 +1,22 @@
 """What the account's owner sets in Stripe's dashboard."""
 
 from backoffice.sandbox.errors import invalid
+from backoffice.sandbox.lifecycle import payouts
 from backoffice.sandbox.types import Json
 from backoffice.sandbox.work import Work
 
 NAME = "settings"
-AFTER_RETRIES = ("canceled", "unpaid", "past_due")
-"""What can become of a subscription once every attempt to collect has failed."""
+CHOICES = {
+    "after_retries": ("canceled", "unpaid", "past_due"),
+    "payouts": ("manual", "daily"),
+}
+"""What can become of a subscription once every attempt to collect has failed, and when the
+balance is paid out. What comes first is so until it is changed."""
 
 
 def shown(work: Work) -> Json:
     """The settings, by name."""
-    return {"after_retries": AFTER_RETRIES[0], **work.remembered(NAME)}
+    return {name: first for name, (first, *_) in CHOICES.items()} | work.remembered(NAME)
 
 
 def after_retries(work: Work) -> str:
@@ -22,8 +27,11 @@ def after_retries(work: Work) -> str:
 def change(work: Work, changes: Json) -> Json:
     """Sets what `changes` names, and returns all settings; a 400 for what is none."""
     for name, value in changes.items():
-        if name != "after_retries" or value not in AFTER_RETRIES:
-            raise invalid(f"after_retries is one of {', '.join(AFTER_RETRIES)}.", name)
+        if value not in CHOICES.get(name, ()):
+            known = (f"{each} is one of {', '.join(values)}" for each, values in CHOICES.items())
+            raise invalid(f"{'; '.join(known)}.", name)
     changed = shown(work) | changes
     work.remember(NAME, changed)
+    if "payouts" in changes:
+        payouts.set_schedule(work, daily=changed["payouts"] == "daily")
     return changed

@@ -21,7 +21,7 @@ EVENTS_SEARCHED = 5_000
 AMOUNTS = ("amount_total", "amount_due", "amount", "unit_amount")
 NAMES = ("type", "name", "customer_email", "email", "nickname", "description")
 AN_ID = re.compile(
-    r"&quot;((?:bps|ch|cs_test|cus|dp|evt|in|inpay|pi|pm|price|prod|re|seti|sub|txn|we)_\w+)&quot;"
+    r"&quot;((?:bps|ch|cs_test|cus|dp|evt|in|inpay|pi|pm|po|price|prod|re|seti|sub|txn|we)_\w+)&quot;"
 )
 
 

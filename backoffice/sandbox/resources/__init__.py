@@ -8,6 +8,7 @@ MODULES = (
     "disputes",
     "invoices",
     "payments",
+    "payouts",
     "people",
     "platform",
     "setups",

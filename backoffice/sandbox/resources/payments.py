@@ -1,6 +1,6 @@
-"""Payment intents, charges, refunds and balance transactions."""
+"""Payment intents, charges and refunds."""
 
-from backoffice.sandbox.errors import ApiError, CardError, invalid, no_such
+from backoffice.sandbox.errors import ApiError, CardError, invalid
 from backoffice.sandbox.lifecycle import cards, payments, people, refunds
 from backoffice.sandbox.listing import PAGING, Filters, page_of
 from backoffice.sandbox.resources.common import (
@@ -266,38 +266,3 @@ def list_charge_refunds(call: Call) -> Answer:
     charge = call.work.find("charge", call.id)
     filters = Filters(["charge = ?"], [charge["id"]])
     return page_of(call, "refund", filters, f"/v1/charges/{call.id}/refunds")
-
-
-def release(work: Work) -> None:
-    """Makes balance transactions whose day has come `available`."""
-    work.store.db.execute(
-        "UPDATE objects SET status = 'available',"
-        ' json = replace(json, \'"status":"pending"\', \'"status":"available"\')'
-        " WHERE kind = 'balance_transaction' AND status = 'pending'"
-        " AND json_extract(json, '$.available_on') <= ?",
-        (work.now,),
-    )
-
-
-@api("GET", "/v1/balance_transactions/{id}", "BalanceTransactionRetrieveParams")
-def retrieve_balance_transaction(call: Call) -> Answer:
-    release(call.work)
-    return call.work.find("balance_transaction", call.id)
-
-
-@api(
-    "GET",
-    "/v1/balance_transactions",
-    "BalanceTransactionListParams",
-    supports=f"{PAGING} created currency source type",
-)
-def list_balance_transactions(call: Call) -> Answer:
-    release(call.work)
-    filters = Filters()
-    filters.equal(call.params, "type")
-    filters.json_equal(call.params, "currency")
-    if source := call.params.get("source"):
-        if call.work.stored(source) is None:
-            raise no_such("source", source, "source", 400)
-        filters.add("parent = ?", source)
-    return page_of(call, "balance_transaction", filters, "/v1/balance_transactions")

@@ -2,6 +2,7 @@
 
 from backoffice.sandbox import shapes
 from backoffice.sandbox.errors import ApiError, invalid, no_such
+from backoffice.sandbox.lifecycle import settings
 from backoffice.sandbox.listing import EVENTS_LISTED, PAGING, Filters, page_of
 from backoffice.sandbox.resources.common import chosen, metadata, need, with_metadata
 from backoffice.sandbox.routing import Answer, Call, api, retrievable
@@ -15,7 +16,7 @@ ACCOUNT_CREATED = 1_577_836_800
 
 @api("GET", "/v1/account", "AccountRetrieveCurrentParams")
 def retrieve_account(call: Call) -> Answer:
-    return shapes.account(ACCOUNT_CREATED)
+    return shapes.account(ACCOUNT_CREATED, payouts=settings.shown(call.work)["payouts"])
 
 
 @api("GET", "/v1/accounts", "AccountListParams", supports="limit starting_after ending_before")
@@ -33,7 +34,7 @@ def retrieve_account_by_id(call: Call) -> Answer:
             "not exist). Application access may have been revoked.",
             code="account_invalid",
         )
-    return shapes.account(ACCOUNT_CREATED)
+    return retrieve_account(call)
 
 
 retrievable("webhook_endpoint", "/v1/webhook_endpoints/{id}", "WebhookEndpointRetrieveParams")

@@ -22,12 +22,15 @@ from backoffice.sandbox.shapes.payments import (
     payment_intent,
     refund,
 )
+from backoffice.sandbox.shapes.payouts import balance, bank_account, payout, payout_schedule
 from backoffice.sandbox.shapes.people import customer, payment_method, portal_session
 from backoffice.sandbox.shapes.platform import account, event, test_clock, webhook_endpoint
 
 __all__ = [
     "account",
+    "balance",
     "balance_transaction",
+    "bank_account",
     "charge",
     "checkout_item",
     "checkout_session",
@@ -40,6 +43,8 @@ __all__ = [
     "invoice_payment",
     "payment_intent",
     "payment_method",
+    "payout",
+    "payout_schedule",
     "plan",
     "portal_session",
     "price",

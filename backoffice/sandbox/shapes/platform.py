@@ -11,8 +11,8 @@ CLOCK_LIFETIME = 7 * 86400
 """Seconds after which a test clock is deleted, as in Stripe's documentation."""
 
 
-def account(created: int) -> Json:
-    """The one account whose keys the sandbox accepts."""
+def account(created: int, *, payouts: str) -> Json:
+    """The one account whose keys the sandbox accepts; `payouts` is their rhythm."""
     requirements: Json = {
         "alternatives": [],
         "current_deadline": None,
@@ -53,13 +53,13 @@ def account(created: int) -> Json:
         "metadata": {},
         "payouts_enabled": True,
         "requirements": requirements,
-        "settings": account_settings(),
+        "settings": account_settings(payouts),
         "tos_acceptance": {"date": None, "ip": None, "user_agent": None},
         "type": "standard",
     }
 
 
-def account_settings() -> Json:
+def account_settings(payouts: str) -> Json:
     """The account's settings."""
     return {
         "bacs_debit_payments": {"display_name": None, "service_user_number": None},
@@ -80,7 +80,7 @@ def account_settings() -> Json:
         },
         "payouts": {
             "debit_negative_balances": True,
-            "schedule": {"delay_days": 2, "interval": "daily"},
+            "schedule": {"delay_days": 2, "interval": payouts},
             "statement_descriptor": None,
         },
         "sepa_debit_payments": {},
