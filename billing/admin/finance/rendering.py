@@ -2,17 +2,15 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from itertools import islice
 from typing import Any
 from urllib.parse import urlencode
 
 from billing.admin import cells
 from billing.admin.charts import PERCENT, Chart, Series, Unit, counted, money
-from billing.formatting import format_amount, format_time
 from billing.revenue.report import ChartOf, Column, Drill, Row, Table
+from billing.revenue.wording import NUMERIC, written
 
-NUMERIC = ("money", "number", "percent")
 Address = Callable[[Drill], str]  # of the rows behind a figure
 
 
@@ -60,32 +58,15 @@ def _cells(table: Table, row: Row, address: Address | None) -> list[Cell]:
 
 
 def _cell(table: Table, row: Row, column: Column, address: Address | None) -> Cell:
-    value = row.get(column.name)
-    if value is None or value == "":
+    value, words = row.get(column.name), written(row, column)
+    if not words:
         return Cell(cells.EMPTY, is_number=column.kind in NUMERIC)
-    words = written(value, column, row)
     if column.kind == "id":
         return Cell(words, cells.open_url(id=str(value)))
     if column.kind == "user":
         return Cell(words, cells.open_url(user=str(value)))
     drill = table.drill(row, column.name) if table.drill and address and value != 0 else None
     return Cell(words, address(drill) if address and drill else "", column.kind in NUMERIC)
-
-
-def written(value: Any, column: Column, row: Row) -> str:
-    """A value in words: an amount in its currency's decimals, a share in percent."""
-    match column.kind:
-        case "money":
-            return format_amount(int(value), str(row.get(column.currency) or ""))
-        case "number":
-            return f"{value:,}" if isinstance(value, int) else f"{value:,.2f}"
-        case "percent":
-            return f"{value:.1%}"
-    if isinstance(value, datetime):
-        return format_time(value)
-    if column.name == "currency" or column.name.endswith("_currency"):
-        return str(value).upper()
-    return str(value)
 
 
 def drawn(spec: ChartOf, table: Table, rows: Sequence[Row], address: Address) -> Iterable[Chart]:
