@@ -15,6 +15,8 @@ GOOD_CARD = "pm_card_visa"
 BAD_CARD = "pm_card_chargeCustomerFail"
 PLANS = {"starter": (2900, 50, "month"), "pro": (9900, 200, "month"), "team": (99000, 2400, "year")}
 PACKS = {"small": (1500, 10), "large": (6500, 50)}
+CURRENCIES = {"usd": 6, "eur": 3, "jpy": 1}
+"""In minor units of each the same numbers; and how many pay in it, of ten."""
 ACTS_A_MONTH = 0.35
 """How many things a customer does a month besides paying."""
 
@@ -25,6 +27,7 @@ class Person:
 
     user_id: str
     customer: str
+    currency: str
     subscription: str | None = None
     has_bad_card: bool = False
 
@@ -35,8 +38,16 @@ class Marketplace:
     def __init__(self, sandbox: SandboxProcess, customers: int, seed: int) -> None:
         self.sandbox = sandbox
         self.random = Random(seed)
-        self.plans = {name: self.price(*plan) for name, plan in PLANS.items()}
-        self.packs = {name: self.price(*pack) for name, pack in PACKS.items()}
+        self.plans = {
+            (currency, name): self.price(currency, *plan)
+            for currency in CURRENCIES
+            for name, plan in PLANS.items()
+        }
+        self.packs = {
+            (currency, name): self.price(currency, *pack)
+            for currency in CURRENCIES
+            for name, pack in PACKS.items()
+        }
         self.people = [self.joins(number) for number in range(customers)]
 
     def post(self, path: str, **form: Any) -> Any:
@@ -51,9 +62,9 @@ class Marketplace:
         answer.raise_for_status()
         return answer.json()
 
-    def price(self, amount: int, worth: int, interval: str | None = None) -> str:
-        """A price in US cents that is worth so many credits."""
-        form = {"currency": "usd", "unit_amount": amount, "metadata[lead_credits]": worth}
+    def price(self, currency: str, amount: int, worth: int, interval: str | None = None) -> str:
+        """A price that is worth so many credits."""
+        form = {"currency": currency, "unit_amount": amount, "metadata[lead_credits]": worth}
         if interval:
             form["recurring[interval]"] = interval
         return str(self.post("prices", **form, **{"product_data[name]": f"{worth} credits"})["id"])
@@ -67,7 +78,8 @@ class Marketplace:
         """A new customer of one of the kinds there are."""
         user = f"user-{number:04d}"
         form = {"email": f"{user}@example.com", "metadata[user_id]": user}
-        person = Person(user, self.post("customers", **form)["id"])
+        currency = self.random.choices(list(CURRENCIES), list(CURRENCIES.values()))[0]
+        person = Person(user, self.post("customers", **form)["id"], currency)
         kinds: dict[Callable[[Person], None], float] = {
             self.pays_by_card: 50,
             self.subscribes_in_checkout: 12,
@@ -81,13 +93,13 @@ class Marketplace:
         self.random.choices(list(kinds), list(kinds.values()))[0](person)
         return person
 
-    def plan(self) -> str:
-        return self.plans[self.random.choices(list(PLANS), (6, 3, 1))[0]]
+    def plan(self, person: Person) -> str:
+        return self.plans[person.currency, self.random.choices(list(PLANS), (6, 3, 1))[0]]
 
     def subscribes(self, person: Person, **form: Any) -> None:
         made = self.post(
             "subscriptions",
-            **{"customer": person.customer, "items[0][price]": self.plan()},
+            **{"customer": person.customer, "items[0][price]": self.plan(person)},
             **{"metadata[user_id]": person.user_id, **form},
         )
         person.subscription = made["id"]
@@ -108,11 +120,13 @@ class Marketplace:
 
     def subscribes_in_checkout(self, person: Person) -> None:
         told = self.sandbox.story(
-            "subscribe", customer=person.customer, user_id=person.user_id, price=self.plan()
+            "subscribe", customer=person.customer, user_id=person.user_id, price=self.plan(person)
         )
         person.subscription = told["subscription"]
 
     def pays_from_a_bank(self, person: Person) -> None:
+        """By direct debit from a bank in the United States: dollars only."""
+        person.currency = "usd"
         account = BANK_THAT_REFUSES if self.chance(0.2) else BANK
         form = {"us_bank_account[account_number]": account, "type": "us_bank_account"}
         method = self.post("payment_methods", **form)["id"]
@@ -182,7 +196,7 @@ class Marketplace:
             "buy_pack",
             customer=person.customer,
             user_id=person.user_id,
-            price=self.random.choice(list(self.packs.values())),
+            price=self.packs[person.currency, self.random.choice(list(PACKS))],
             quantity=self.random.randint(1, 3),
             payment_method=GOOD_CARD,
             **({"async": "pending"} if self.chance(0.15) else {}),
@@ -220,7 +234,7 @@ class Marketplace:
 
     def changes_plan(self, person: Person) -> None:
         made = self.subscription_of(person, "active")
-        monthly = [self.plans["starter"], self.plans["pro"]]
+        monthly = [self.plans[person.currency, name] for name in ("starter", "pro")]
         if made and (item := made["items"]["data"][0])["price"]["id"] in monthly:
             self.change_item(made, price=next(p for p in monthly if p != item["price"]["id"]))
 

@@ -1,0 +1,250 @@
+"""Finance's figures of a year, worked out once more from the sandbox's own state.
+
+Plain loops over Stripe's objects, by month of a time zone: nothing here uses the back office's
+own code or rows. Money is minor units by (month, currency).
+"""
+
+import json
+import sqlite3
+from collections import Counter, defaultdict
+from contextlib import closing
+from datetime import UTC, date, datetime
+from decimal import ROUND_HALF_UP, Decimal
+from itertools import groupby
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from tests.sandbox.server import SandboxProcess
+from tests.year.books import Stripe
+
+Figures = dict[tuple[str, ...], Counter[str]]
+"""By month (`2027-03-01`), currency and, where something is split, its part."""
+
+DECIMALS = {"jpy": 0}
+COUNTED = ("active", "past_due")
+
+
+class Finance(Stripe):
+    """The sandbox's state, as finance asks for it. `zone` is an IANA name."""
+
+    def __init__(self, sandbox: SandboxProcess, zone: str) -> None:
+        super().__init__(sandbox)
+        self.zone = ZoneInfo(zone)
+        both = {"expand[]": ["data.balance_transaction", "data.failure_balance_transaction"]}
+        self.charges = {charge["id"]: charge for charge in self.all("charges", **both)}
+        self.refunds = list(self.all("refunds", **both))
+        self.disputes = list(self.all("disputes"))
+        off = {"expand[]": "data.amount_paid_off_stripe"}
+        self.invoices = {made["id"]: made for made in self.all("invoices", **off)}
+        self.paid_by: dict[str, str] = {  # payment intent -> invoice
+            payment["payment"]["payment_intent"]: payment["invoice"]
+            for payment in self.all("invoice_payments")
+        }
+        self.packs: dict[str, Any] = {
+            made["payment_intent"]: made
+            for made in self.all("checkout/sessions", **{"expand[]": "data.line_items"})
+            if made["mode"] == "payment" and made["payment_status"] == "paid"
+        }
+
+    def month(self, seconds: int) -> str:
+        """The first day of the month of a moment."""
+        return f"{datetime.fromtimestamp(seconds, self.zone):%Y-%m}-01"
+
+    # --- Revenue -----------------------------------------------------------------------------
+
+    def revenue(self, split: str = "") -> Figures:
+        """Gross, refunds, disputes, fees, net, tax and out of band."""
+        found: Figures = defaultdict(Counter)
+        for charge in self.charges.values():
+            for name, sign in (("balance_transaction", 1), ("failure_balance_transaction", -1)):
+                if booked := charge[name]:
+                    self._book(found, split, charge, booked, "gross", sign * charge["amount"])
+                    key = self._key(split, charge, booked["created"])
+                    found[key]["tax"] += sign * self._tax(charge)
+        for refund in self.refunds:
+            charge = self.charges[refund["charge"]]
+            for name, sign in (("balance_transaction", 1), ("failure_balance_transaction", -1)):
+                if booked := refund[name]:
+                    self._book(found, split, charge, booked, "refunds", sign * refund["amount"])
+        for dispute in self.disputes:
+            charge = self.charges[dispute["charge"]]
+            for booked in dispute["balance_transactions"]:
+                sign = 1 if booked["amount"] < 0 else -1
+                self._book(found, split, charge, booked, "disputes", sign * dispute["amount"])
+        for invoice in self.invoices.values():
+            if off := invoice["amount_paid_off_stripe"]:
+                paid_at = invoice["status_transitions"]["paid_at"]
+                parts = {"": (), "kind": ("subscription",), "country": ("",)}[split]
+                found[self.month(paid_at), invoice["currency"], *parts]["out_of_band"] += off
+        for sums in found.values():
+            taken = sums["refunds"] + sums["disputes"] + sums["fees"]
+            sums["net"] = sums["gross"] - taken
+        return found
+
+    def _key(self, split: str, charge: Any, seconds: int) -> tuple[str, ...]:
+        part: tuple[str, ...] = ()
+        if split == "kind":
+            part = ("subscription" if charge["payment_intent"] in self.paid_by else "pack",)
+        elif split == "country":
+            part = (self._country(charge),)
+        return self.month(seconds), charge["currency"], *part
+
+    def _country(self, charge: Any) -> str:
+        address = (charge["billing_details"].get("address") or {}).get("country")
+        method = charge["payment_method_details"]
+        return str(address or method[method["type"]].get("country") or "")
+
+    def _book(
+        self, found: Figures, split: str, charge: Any, booked: Any, item: str, amount: int
+    ) -> None:
+        sums = found[self._key(split, charge, booked["created"])]
+        sums[item] += amount
+        sums["fees"] += _in_currency(booked["fee"], booked["exchange_rate"], charge["currency"])
+
+    def _tax(self, charge: Any) -> int:
+        """The tax of the invoice that a charge paid in whole."""
+        invoice = self.invoices.get(self.paid_by.get(charge["payment_intent"], ""))
+        return sum(tax["amount"] for tax in invoice["total_taxes"] or []) if invoice else 0
+
+    def settled(self) -> Figures:
+        """The net of the balance's own transactions, but for payouts."""
+        found: Figures = defaultdict(Counter)
+        for booked in self.all("balance_transactions"):
+            if not booked["reporting_category"].startswith("payout"):
+                found[self.month(booked["created"]), booked["currency"]]["net"] += booked["net"]
+        return found
+
+    # --- Subscriptions -----------------------------------------------------------------------
+
+    def snapshots(self) -> list[tuple[int, Any]]:
+        """Each subscription at each of its events, in the order in which they were made."""
+        with closing(sqlite3.connect(self.sandbox.data)) as stripe:
+            found = stripe.execute(
+                "SELECT json FROM objects WHERE kind = 'event'"
+                " AND type LIKE 'customer.subscription.%' ORDER BY created, seq"
+            ).fetchall()
+        events = [json.loads(text) for (text,) in found]
+        return [(event["created"], event["data"]["object"]) for event in events]
+
+    def mrr(self, months: list[str]) -> Figures:
+        """Opening, movements and closing; statuses and customers at each month's end."""
+        found: Figures = defaultdict(Counter)
+        held: dict[str, Any] = {}
+        had: set[tuple[str, str]] = set()
+        moved = list(self._moments())
+        for month in months:
+            for currency in {
+                subscription["currency"] for _, many in moved for subscription in many
+            }:
+                found[month, currency]["opening"] = _total(held, currency)
+            while moved and self.month(moved[0][0]) <= month:
+                seconds, changed = moved.pop(0)
+                self._move(found, self.month(seconds), held, had, changed)
+            for (at, currency), sums in found.items():
+                if at == month:
+                    _close(sums, held, currency)
+        return found
+
+    def _moments(self) -> list[tuple[int, list[Any]]]:
+        grouped = groupby(self.snapshots(), lambda snapshot: snapshot[0])
+        return [(seconds, [made for _, made in many]) for seconds, many in grouped]
+
+    def _move(
+        self,
+        found: Figures,
+        month: str,
+        held: dict[str, Any],
+        had: set[tuple[str, str]],
+        changed: list[Any],
+    ) -> None:
+        """What the subscriptions that changed at one moment do to their customers' MRR."""
+        keys = {(made["customer"], made["currency"]) for made in changed}
+        before = {key: _of_customer(held, *key) for key in keys}
+        for made in changed:
+            held[made["id"]] = made
+        for key in sorted(keys):
+            was, now = before[key], _of_customer(held, *key)
+            if was == now:
+                continue
+            sums = found[month, key[1]]
+            if was == 0:
+                sums["reactivated" if key in had else "new"] += now
+            elif now == 0:
+                sums["churned"] += was
+                sums["churned_customers"] += 1
+            else:
+                sums["expansion" if now > was else "contraction"] += abs(now - was)
+            had.add(key)
+
+    # --- Invoices ----------------------------------------------------------------------------
+
+    def ageing(self, day: date) -> Figures:
+        """What is open at the end of a day, by currency and days past due."""
+        after = datetime(day.year, day.month, day.day, tzinfo=self.zone)
+        limit = int(after.timestamp()) + 86400
+        found: Figures = defaultdict(Counter)
+        for made in self.invoices.values():
+            passed = made["status_transitions"]
+            over = [passed[name] for name in ("paid_at", "voided_at", "marked_uncollectible_at")]
+            begun = passed["finalized_at"]
+            if begun is None or begun >= limit or any(at and at < limit for at in over):
+                continue
+            late = (limit - (made["due_date"] or begun)) / 86400
+            found[made["currency"], _bucket(late)].update(count=1, amount=made["amount_due"])
+        return found
+
+
+def _in_currency(fee: int, rate: float | None, currency: str) -> int:
+    """A fee in cents in the currency that was charged, rounded half up."""
+    if rate is None:
+        return fee
+    minor = Decimal(fee) / Decimal(str(rate)) * Decimal(10) ** (DECIMALS.get(currency, 2) - 2)
+    return int(minor.quantize(Decimal(1), ROUND_HALF_UP))
+
+
+def _worth(subscription: Any) -> int:
+    """What a subscription brings in a month, minor units."""
+    if subscription["status"] not in COUNTED:
+        return 0
+    total = Decimal(0)
+    for item in subscription["items"]["data"]:
+        recurring = item["price"]["recurring"]
+        a_month = {"month": Decimal(1), "year": Decimal(1) / 12}[recurring["interval"]]
+        a_month /= recurring["interval_count"]
+        total += Decimal(item["price"]["unit_amount"]) * item["quantity"] * a_month
+    return int(total.quantize(Decimal(1), ROUND_HALF_UP))
+
+
+def _of_customer(held: dict[str, Any], customer: str, currency: str) -> int:
+    own = (m for m in held.values() if (m["customer"], m["currency"]) == (customer, currency))
+    return sum(map(_worth, own))
+
+
+def _total(held: dict[str, Any], currency: str) -> int:
+    return sum(_worth(made) for made in held.values() if made["currency"] == currency)
+
+
+def _close(sums: Counter[str], held: dict[str, Any], currency: str) -> None:
+    own = [made for made in held.values() if made["currency"] == currency]
+    sums["closing"] = sum(map(_worth, own))
+    sums["customers"] = len({made["customer"] for made in own if _worth(made)})
+    for status in ("active", "past_due", "trialing"):
+        sums[status] = sum(made["status"] == status for made in own)
+
+
+def _bucket(late: float) -> str:
+    """Of days past due."""
+    if late < 0:
+        return "not_due"
+    return "0-30" if late <= 30 else "31-60" if late <= 60 else "61-90" if late <= 90 else "over_90"
+
+
+def first_days(since: int, until: int, zone: str) -> list[str]:
+    """The first days of the months between two moments."""
+    day = datetime.fromtimestamp(since, UTC).astimezone(ZoneInfo(zone)).date().replace(day=1)
+    last = datetime.fromtimestamp(until, UTC).astimezone(ZoneInfo(zone)).date()
+    months = []
+    while day <= last:
+        months.append(day.isoformat())
+        day = date(day.year + day.month // 12, day.month % 12 + 1, 1)
+    return months
