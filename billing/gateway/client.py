@@ -54,6 +54,7 @@ PATHS = {
     "invoiceitem": "/v1/invoiceitems/{}",
     "payment_intent": "/v1/payment_intents/{}",
     "payment_method": "/v1/payment_methods/{}",
+    "payout": "/v1/payouts/{}",
     "price": "/v1/prices/{}",
     "product": "/v1/products/{}",
     "refund": "/v1/refunds/{}",

@@ -26,6 +26,7 @@ HANDLED = frozenset(
         "charge.refund": "updated",
         "product": "created updated deleted",
         "price": "created updated deleted",
+        "payout": "created updated paid failed canceled reconciliation_completed",
         "payment_method": "attached detached updated automatically_updated",
     }.items()
     for verb in verbs.split()

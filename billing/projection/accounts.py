@@ -246,9 +246,9 @@ def project(written: Iterable[Observation]) -> Projected:
             *_from_sessions(item.data for item in by_kind.get("checkout.session", [])),
         ]
     )
-    changed |= _upsert(SUBSCRIPTIONS, _rows(subscription_row, by_kind.get("subscription", [])))
-    changed |= _upsert(INVOICES, _rows(invoice_row, by_kind.get("invoice", [])))
-    changed |= _upsert(PAYMENTS, _rows(payment_row, by_kind.get("charge", [])))
+    changed |= upsert(SUBSCRIPTIONS, _rows(subscription_row, by_kind.get("subscription", [])))
+    changed |= upsert(INVOICES, _rows(invoice_row, by_kind.get("invoice", [])))
+    changed |= upsert(PAYMENTS, _rows(payment_row, by_kind.get("charge", [])))
     return Projected(newly_known, changed | newly_known)
 
 
@@ -362,7 +362,7 @@ def _upsert_customers(customers: Sequence[StripeDict]) -> set[str]:
     """A deleted customer keeps what was known of them: Stripe then tells only the id."""
     present = [customer for customer in customers if customer.get("deleted") is not True]
     gone = [customer["id"] for customer in customers if customer.get("deleted") is True]
-    changed = _upsert(CUSTOMERS, [customer_row(customer) for customer in present])
+    changed = upsert(CUSTOMERS, [customer_row(customer) for customer in present])
     if gone:
         with cursor() as bound:
             bound.execute(
@@ -379,7 +379,7 @@ def _upsert_customers(customers: Sequence[StripeDict]) -> set[str]:
     return changed
 
 
-def _upsert(table: Table, rows: Sequence[Row]) -> set[str]:
+def upsert(table: Table, rows: Sequence[Row]) -> set[str]:
     """One INSERT ... ON CONFLICT for all rows; returns the ids of those that changed."""
     if not rows:
         return set()

@@ -23,7 +23,7 @@ from billing.gateway.shapes import event_customer_id, list_data
 from billing.mirror import account, store, versions
 from billing.mirror.objects import Batch
 from billing.models import PaymentReversal, acting_as
-from billing.projection import accounts, overrides, prices, purchases, settlement
+from billing.projection import accounts, balance, overrides, prices, purchases, settlement
 from billing.projection.ledger import Posted
 from billing.projection.purchases import Lines
 
@@ -160,6 +160,7 @@ def _project(
 ) -> tuple[set[str], set[str], set[str]]:
     """Writes the billing tables; changed ids, sources to settle, customers now known."""
     projected = accounts.project(items)
+    projected.changed |= balance.project(items)
     mapped = prices.seed(item.data for item in items if item.kind == "price")
     sources = purchases.store(found) | purchases.unpriced_with(mapped)
     return projected.changed, sources, projected.attributed
