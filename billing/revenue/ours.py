@@ -24,7 +24,15 @@ def _minor(name: str) -> str:
 _LINKED = "billing_invoice_payments l JOIN billing_invoices i USING (stripe_invoice_id)"
 
 
-def _invoices(where: str, rows: str = "billing_invoices i") -> str:
+TAX_OF_INVOICE = """(
+    SELECT coalesce(sum((t->>'amount')::bigint), 0)
+    FROM jsonb_array_elements(coalesce(
+        nullif(d.stripe_data->'total_taxes', 'null'),
+        nullif(d.stripe_data->'total_tax_amounts', 'null'), '[]')) t)"""
+"""All taxes of the invoice `d`, a row of dj-stripe's, in both of Stripe's shapes."""
+
+
+def paid_invoices(where: str, rows: str = "billing_invoices i") -> str:
     """Paid invoices with what the bridge makes of each. Minor units.
 
     Both shapes (STRIPE.md, Versions): since basil `amount_paid` includes what was paid out of
@@ -38,10 +46,7 @@ def _invoices(where: str, rows: str = "billing_invoices i") -> str:
                amount_paid + billed_elsewhere AS paid
         FROM (
             SELECT i.stripe_invoice_id AS id, i.paid_at, i.currency, i.amount_paid,
-                   (SELECT coalesce(sum((t->>'amount')::bigint), 0)
-                    FROM jsonb_array_elements(coalesce(
-                        nullif(d.stripe_data->'total_taxes', 'null'),
-                        nullif(d.stripe_data->'total_tax_amounts', 'null'), '[]')) t) AS tax,
+                   {TAX_OF_INVOICE} AS tax,
                    coalesce({_minor("starting_balance")} - {_minor("ending_balance")}, 0)
                        + coalesce({_minor("amount_overpaid")}, 0) AS balance,
                    -coalesce({_minor("pre_payment_credit_notes_amount")}, 0) AS credit_notes,
@@ -89,7 +94,7 @@ _BY_INVOICE = f"""
     SELECT width_bucket(paid_at, %(starts)s::timestamptz[]), currency,
            sum(paid - balance - credit_notes)::bigint, sum(balance)::bigint,
            sum(credit_notes)::bigint, -sum(off_stripe)::bigint, sum(tax)::bigint
-    FROM ({_invoices(_IN_WINDOW)}) v GROUP BY 1, 2
+    FROM ({paid_invoices(_IN_WINDOW)}) v GROUP BY 1, 2
 """  # noqa: S608
 _BY_PACK = f"""
     SELECT width_bucket(at, %(starts)s::timestamptz[]), currency, sum(amount)::bigint
@@ -162,7 +167,7 @@ _PLACED = f"""
                          JOIN billing_payments c USING (payment_intent_id)
                          WHERE o.stripe_invoice_id = v.id AND c.status = 'succeeded'
                            AND c.payment_intent_id <> '') AS links
-            FROM ({_invoices("l.payment_intent_id = n.intent", _LINKED)}) v
+            FROM ({paid_invoices("l.payment_intent_id = n.intent", _LINKED)}) v
         ) v
         ORDER BY v.paid_at LIMIT 1
     ) paid ON n.intent <> ''
@@ -208,7 +213,7 @@ def only_here(
 
 _SHORT = f"""
     SELECT id, paid_at AS at, currency, paid - off_stripe - charged.amount AS missing
-    FROM ({_invoices(_IN_WINDOW)}) v
+    FROM ({paid_invoices(_IN_WINDOW)}) v
     CROSS JOIN LATERAL (
         SELECT coalesce(sum(b.amount), 0)::bigint AS amount
         FROM billing_invoice_payments l
