@@ -10,12 +10,15 @@ from procrastinate.contrib.django import app
 
 from billing.alerts import heartbeat, rules
 from billing.alerts.watch import watch as watch_rules
+from billing.gateway.client import GatewayError
 from billing.ingress import worker
 from billing.ingress.queue import QUEUEING_LOCK, defer_once, wake_worker
 from billing.mirror import store
 from billing.models import BulkJob, ReconciliationRun
 from billing.operations import approvals, bulk, overrides
+from billing.projection import balance_sync
 from billing.reconciliation import mending, runs
+from billing.revenue import facts
 
 logger = logging.getLogger(__name__)
 
@@ -106,6 +109,23 @@ def mend_mirror(timestamp: int) -> None:
     """Every ten minutes: references that a process killed after its commit left open."""
     with fresh_connection():
         store.mend()
+
+
+@app.periodic(cron="*/10 * * * *")
+@app.task(
+    name="billing.sync_balance", queueing_lock="billing.sync_balance", lock="billing.sync_balance"
+)
+def sync_balance(timestamp: int) -> None:
+    """Every ten minutes: what is new on Stripe's balance, and what finance derives from it.
+
+    Where Stripe does not answer, the next one goes on from there.
+    """
+    with fresh_connection():
+        try:
+            balance_sync.sync(actor=SCHEDULE)
+        except GatewayError as error:
+            logger.warning("the balance was not read to its end: %s", error)
+        facts.refresh_all()
 
 
 @app.periodic(cron="* * * * *")

@@ -1,0 +1,30 @@
+"""The derived tables of finance: how each is kept up, built anew, and checked."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from billing.revenue import entries
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """A derived table, or several that belong together.
+
+    `refresh` derives what is new and `rebuild` everything; both answer with the number of rows
+    that changed, and may be run again at any time. `check` derives everything and compares: each
+    difference names the `fact`, what is `here` and what is `derived`, null where there is none.
+    """
+
+    name: str
+    refresh: Callable[[], int]
+    rebuild: Callable[[], int]
+    check: Callable[[], Iterable[dict[str, Any]]]
+
+
+FAMILIES = (Family("revenue", entries.refresh, entries.rebuild, entries.check),)
+
+
+def refresh_all() -> dict[str, int]:
+    """Refreshes every family; the rows that changed, by its name."""
+    return {family.name: family.refresh() for family in FAMILIES}
