@@ -51,8 +51,8 @@ class Facts:
         )
         return max(paid - (rows[0][0] or 0), 0) if rows else 0
 
-    def price(self, id: str | None) -> Json | None:  # noqa: A002
-        """The price `id`."""
+    def named(self, id: str | None) -> Json | None:  # noqa: A002
+        """The object `id`."""
         found = self.store.load(id) if id else None
         return found[1] if found else None
 
@@ -137,7 +137,7 @@ def _invoice(made: Json, facts: Facts) -> Json:
     parent = made.pop("parent")
     details = (parent and parent["subscription_details"]) or {}
     elsewhere = facts.paid_elsewhere(made)
-    taxes = made.pop("total_taxes")
+    taxes = _taxes(made.pop("total_taxes"))
     intent, charge = facts.payment_of(made["id"])
     return made | {
         "amount_paid": made["amount_paid"] - elsewhere,
@@ -151,7 +151,7 @@ def _invoice(made: Json, facts: Facts) -> Json:
         "quote": None,
         "subscription": details.get("subscription"),
         "subscription_details": {"metadata": details.get("metadata")},
-        "tax": None,
+        "tax": sum(tax["amount"] for tax in taxes) if taxes else None,
         "total_tax_amounts": taxes,
         "transfer_data": None,
     }
@@ -161,7 +161,7 @@ def _line(made: Json, facts: Facts) -> Json:
     parent = made.pop("parent") or {}
     kind = "subscription" if parent.get("subscription_item_details") else "invoiceitem"
     details = parent.get(parent.get("type", ""), {})
-    taxes = made.pop("taxes")
+    taxes = _taxes(made.pop("taxes"))
     return made | {
         "invoice_item": details.get("invoice_item"),
         "price": _price(made, facts),
@@ -170,9 +170,25 @@ def _line(made: Json, facts: Facts) -> Json:
         "subscription": details.get("subscription"),
         "subscription_item": details.get("subscription_item"),
         "tax_amounts": taxes,
-        "tax_rates": [],
+        "tax_rates": [facts.named(tax["tax_rate"]) for tax in taxes],
         "type": kind,
     }
+
+
+def _taxes(taxes: list[Json]) -> list[Json]:
+    """Taxes as they were told of; a reason for them, only where Stripe finds one itself."""
+    return [
+        {
+            "amount": tax["amount"],
+            "inclusive": tax["tax_behavior"] == "inclusive",
+            "tax_rate": tax["tax_rate_details"]["tax_rate"],
+            "taxability_reason": None
+            if tax["taxability_reason"] == "not_available"
+            else tax["taxability_reason"],
+            "taxable_amount": tax["taxable_amount"],
+        }
+        for tax in taxes
+    ]
 
 
 def _item(made: Json, facts: Facts) -> Json:
@@ -187,7 +203,7 @@ def _item(made: Json, facts: Facts) -> Json:
 
 def _price(made: Json, facts: Facts) -> Json | None:
     pricing = made.pop("pricing")
-    return facts.price(pricing["price_details"]["price"]) if pricing else None
+    return facts.named(pricing["price_details"]["price"]) if pricing else None
 
 
 def _subscription(made: Json) -> Json:

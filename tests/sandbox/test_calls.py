@@ -96,6 +96,7 @@ def object_problems(value: Json, answer: str, *, deleted: bool = False) -> list[
 def test_every_call_answers_with_the_objects_of_the_package(sandbox: SandboxProcess) -> None:
     tour = Tour(sandbox)
     catalogue(tour)
+    taxes(tour)
     customer = people(tour)
     subscriptions(tour, customer)
     invoices(tour, customer)
@@ -119,6 +120,14 @@ def catalogue(tour: Tour) -> None:
     tour.first("GET /v1/prices")
     tour.first("GET /v1/products")
     tour("DELETE /v1/products/{id}", tour("POST /v1/products", name="None")["id"])
+
+
+def taxes(tour: Tour) -> None:
+    """Tax rates."""
+    rate = tour("POST /v1/tax_rates", display_name="VAT", percentage=19, inclusive="false")["id"]
+    tour("POST /v1/tax_rates/{id}", rate, description="VAT Germany")
+    tour("GET /v1/tax_rates/{id}", rate)
+    tour.first("GET /v1/tax_rates")
 
 
 def price_of(tour: Tour, **more: Any) -> str:

@@ -71,6 +71,7 @@ def _proration(work: Work, subscription: Json, item: Json, sign: int) -> Json:
             pricing=line_pricing(price["id"], price["product"], each),
             proration=True,
             quantity=item["quantity"],
+            tax_rates=item["tax_rates"],
         )
     )
     work.emit("invoiceitem.created", made)

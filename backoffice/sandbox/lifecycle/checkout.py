@@ -1,11 +1,11 @@
 """Checkout: what happens when a buyer pays, pays later, or does not."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from backoffice.sandbox import shapes
-from backoffice.sandbox.lifecycle import cards, payments, people, setups, subscribing
+from backoffice.sandbox.lifecycle import cards, payments, people, setups, subscribing, taxes
 from backoffice.sandbox.lifecycle.cards import Decline
 from backoffice.sandbox.lifecycle.subscribing import Ordered
 from backoffice.sandbox.types import Json
@@ -28,30 +28,46 @@ class Purchase:
 
 
 def open_session(
-    work: Work, mode: str, lines: Iterable[tuple[Json, int]] = (), **given: Any
+    work: Work,
+    mode: str,
+    lines: Iterable[tuple[Json, int]] = (),
+    *,
+    rates: Sequence[Json] = (),
+    **given: Any,
 ) -> Json:
-    """An open checkout session for `lines` of (price, quantity); no event, as at Stripe."""
+    """An open checkout session for `lines` of (price, quantity); no event, as at Stripe.
+
+    `rates` are the tax rates of what it sells.
+    """
     id_ = work.new_id("cs_test_a1")
     session = shapes.checkout_session(id_, work.now, mode=mode, **given)
     session["url"] = f"{work.base_url}/c/pay/{id_}"
     if mode == "subscription":
         session["payment_method_collection"] = given.get("payment_method_collection", "always")
-    ordered = list(lines)
-    total = sum((price["unit_amount"] or 0) * quantity for price, quantity in ordered)
-    if ordered:
+    items = [_item(work, price, quantity, rates) for price, quantity in lines]
+    total = sum(item["amount_total"] for item in items)
+    if items:
         session |= {
-            "amount_subtotal": total,
+            "amount_subtotal": sum(item["amount_subtotal"] for item in items),
             "amount_total": total,
-            "currency": ordered[0][0]["currency"],
+            "currency": items[0]["currency"],
         }
+        tax = sum(item["amount_tax"] for item in items)
+        session["total_details"] = session["total_details"] | {"amount_tax": tax}
     if mode == "setup" or total == 0:
         session["payment_status"] = "no_payment_required"
     work.add(session)
-    for price, quantity in ordered:
-        product = work.get("product", price["product"])
-        name = product["name"] if product else price["nickname"] or ""
-        work.add(shapes.checkout_item(work.new_id("li_"), dict(price), quantity, name), parent=id_)
+    for item in items:
+        work.add(item, parent=id_)
     return session
+
+
+def _item(work: Work, price: Json, quantity: int, rates: Sequence[Json]) -> Json:
+    product = work.get("product", price["product"])
+    name = product["name"] if product else price["nickname"] or ""
+    amount = (price["unit_amount"] or 0) * quantity
+    tax = taxes.sums(taxes.on(amount, rates))
+    return shapes.checkout_item(work.new_id("li_"), dict(price), quantity, name, tax)
 
 
 def lines_of(work: Work, session: Json) -> list[Json]:

@@ -3,7 +3,7 @@
 from typing import Any
 
 from backoffice.sandbox import shapes
-from backoffice.sandbox.lifecycle import payments, people
+from backoffice.sandbox.lifecycle import payments, people, taxes
 from backoffice.sandbox.lifecycle.cards import Decline
 from backoffice.sandbox.shapes.base import listing
 from backoffice.sandbox.types import Json
@@ -52,12 +52,20 @@ def draft(
 
 
 def _set_lines(work: Work, invoice: Json, lines: list[Json]) -> None:
+    """Lines without taxes of their own get those of the invoice."""
+    exempt, rates = invoice["customer_tax_exempt"], invoice["default_tax_rates"]
     for line in lines:
         line["invoice"] = invoice["id"]
+        line["taxes"] = line["taxes"] or taxes.on(line["amount"], rates, exempt)
     for line in lines[LONGEST_EMBEDDED:]:
-        work.add(line, parent=invoice["id"])
-    total = sum(line["amount"] for line in lines)
-    due = max(total, 0)
+        if kept := work.get("line_item", line["id"]):
+            work.change(kept, taxes=line["taxes"])
+        else:
+            work.add(line, parent=invoice["id"])
+    subtotal = sum(line["amount"] for line in lines)
+    total_taxes = taxes.added_up(lines)
+    inclusive, exclusive = taxes.sums(total_taxes)
+    due = max(subtotal + exclusive, 0)
     work.change(
         invoice,
         lines=listing(
@@ -67,10 +75,11 @@ def _set_lines(work: Work, invoice: Json, lines: list[Json]) -> None:
         ),
         amount_due=due,
         amount_remaining=due,
-        subtotal=total,
-        subtotal_excluding_tax=total,
-        total=total,
-        total_excluding_tax=total,
+        subtotal=subtotal,
+        subtotal_excluding_tax=subtotal - inclusive,
+        total=subtotal + exclusive,
+        total_excluding_tax=subtotal - inclusive,
+        total_taxes=total_taxes,
     )
 
 
@@ -82,6 +91,17 @@ def all_lines(work: Work, invoice: Json) -> list[Json]:
     return [*embedded, *work.select("line_item", parent=invoice["id"])]
 
 
+def retax(work: Work, invoice: Json, rates: list[Json]) -> None:
+    """Gives a draft other default tax rates; lines with tax rates of their own keep those."""
+    before = [rate["id"] for rate in invoice["default_tax_rates"]]
+    lines = [
+        line | {"taxes": []} if taxes.ids(line["taxes"]) == before else line
+        for line in all_lines(work, invoice)
+    ]
+    work.change(invoice, default_tax_rates=rates)
+    _set_lines(work, invoice, lines)
+
+
 def add_line(work: Work, invoice: Json, line: Json) -> None:
     """Adds a line to a draft."""
     _set_lines(work, invoice, [*all_lines(work, invoice), line])
@@ -89,6 +109,7 @@ def add_line(work: Work, invoice: Json, line: Json) -> None:
 
 def item_line(work: Work, item: Json) -> Json:
     """The invoice line that an invoice item becomes."""
+    customer = work.find("customer", item["customer"])
     parent = item["parent"] or {}
     subscription = (parent.get("subscription_details") or {}).get("subscription")
     return shapes.invoice_line(
@@ -112,6 +133,7 @@ def item_line(work: Work, item: Json) -> Json:
         pricing=item["pricing"],
         quantity=item["quantity"],
         subscription=subscription,
+        taxes=taxes.on(item["amount"], item["tax_rates"], customer["tax_exempt"]),
     )
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from backoffice.sandbox import shapes
 from backoffice.sandbox.due import TRIAL_NOTICE
-from backoffice.sandbox.lifecycle import invoicing, people
+from backoffice.sandbox.lifecycle import invoicing, people, taxes
 from backoffice.sandbox.lifecycle.calendar import period_end
 from backoffice.sandbox.lifecycle.cards import Decline
 from backoffice.sandbox.shapes.base import listing
@@ -24,6 +24,7 @@ class Ordered:
     price: Json
     quantity: int = 1
     metadata: Json | None = None
+    tax_rates: tuple[Json, ...] = ()
 
 
 def items_of(subscription: Json) -> list[Json]:
@@ -80,6 +81,7 @@ def new_item(work: Work, subscription: Json, order: Ordered, begin: int, end: in
         metadata=order.metadata or {},
         quantity=order.quantity,
         subscription=subscription["id"],
+        tax_rates=list(order.tax_rates),
     )
 
 
@@ -93,10 +95,14 @@ def subscription_lines(work: Work, subscription: Json) -> list[Json]:
     """The invoice lines of the current period."""
     begin, end = period_of(subscription)
     trial = subscription["status"] == "trialing"
-    return [_period_line(work, item, begin, end, trial=trial) for item in items_of(subscription)]
+    exempt = work.find("customer", subscription["customer"])["tax_exempt"]
+    return [
+        _period_line(work, item, begin, end, trial=trial, exempt=exempt)
+        for item in items_of(subscription)
+    ]
 
 
-def _period_line(work: Work, item: Json, begin: int, end: int, *, trial: bool) -> Json:
+def _period_line(work: Work, item: Json, begin: int, end: int, *, trial: bool, exempt: str) -> Json:
     price = item["price"]
     each = 0 if trial else price["unit_amount"] or 0
     name = price["nickname"] or price["product"]
@@ -121,6 +127,7 @@ def _period_line(work: Work, item: Json, begin: int, end: int, *, trial: bool) -
         pricing=line_pricing(price["id"], price["product"], each),
         quantity=item["quantity"],
         subscription=item["subscription"],
+        taxes=taxes.on(each * item["quantity"], item["tax_rates"], exempt),
     )
 
 
@@ -147,6 +154,7 @@ def bill(
         billing_reason=reason,
         collection_method=subscription["collection_method"],
         currency=subscription["currency"],
+        default_tax_rates=subscription["default_tax_rates"],
         due_date=work.now + (subscription["days_until_due"] or 30) * 86400 if by_hand else None,
         period_start=begin,
         period_end=end,

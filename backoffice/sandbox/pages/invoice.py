@@ -148,6 +148,10 @@ def invoice_pdf(visit: Visit) -> Response:
             for line in invoicing.all_lines(work, invoice)
         ),
         ("", ""),
+        *(
+            (f"Tax, {tax['tax_behavior']}", money(tax["amount"], currency))
+            for tax in invoice["total_taxes"]
+        ),
         ("Total", money(invoice["total"], currency)),
         ("Paid", money(invoice["amount_paid"], currency)),
         ("Still to pay", money(_remaining(invoice), currency)),

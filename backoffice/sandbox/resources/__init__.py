@@ -13,6 +13,7 @@ MODULES = (
     "platform",
     "setups",
     "subscriptions",
+    "taxes",
     "test_helpers",
 )
 

@@ -9,6 +9,7 @@ from backoffice.sandbox.resources.catalog import price_for
 from backoffice.sandbox.resources.common import chosen, metadata, need, with_metadata
 from backoffice.sandbox.resources.payments import declined
 from backoffice.sandbox.resources.people import check_email
+from backoffice.sandbox.resources.taxes import rates_named
 from backoffice.sandbox.routing import Answer, Call, api, retrievable
 from backoffice.sandbox.types import Json
 from backoffice.sandbox.work import Work
@@ -25,7 +26,8 @@ SESSION_FIELDS = (
 PLAN_FIELDS = {
     "payment_intent_data": "capture_method description metadata receipt_email setup_future_usage"
     " shipping statement_descriptor statement_descriptor_suffix transfer_group",
-    "subscription_data": "description metadata trial_end trial_period_days trial_settings",
+    "subscription_data": "default_tax_rates description metadata trial_end trial_period_days"
+    " trial_settings",
 }
 
 
@@ -62,7 +64,10 @@ def create(call: Call) -> Answer:
                 "expires_at",
             )
         given["expires_at"] = expiry
-    session = checkout.open_session(work, mode, _lines(work, params, mode), **given)
+    named = (params.get("subscription_data") or {}).get("default_tax_rates")
+    rates = rates_named(work, named, "subscription_data[default_tax_rates]")
+    lines = _lines(work, params, mode)
+    session = checkout.open_session(work, mode, lines, rates=rates, **given)
     if session["payment_status"] == "no_payment_required" and mode != "setup":
         work.change(
             session, payment_status="unpaid" if session["amount_total"] else "no_payment_required"
@@ -208,6 +213,8 @@ def confirm(work: Work, session: Json, method: Json, buyer: Json | None = None) 
     plan: dict[str, Any] = work.remembered(session["id"])
     if days := plan.pop("trial_period_days", None):
         plan["trial_end"] = work.now + days * 86400
+    if named := plan.get("default_tax_rates"):
+        plan["default_tax_rates"] = [dict(work.find("tax_rate", id_)) for id_ in named]
     if not checkout.complete(work, session, method, buyer=buyer, plan=plan):
         raise declined(_refused(work))
     intent = work.get("payment_intent", session["payment_intent"])

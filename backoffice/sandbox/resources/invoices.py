@@ -7,10 +7,11 @@ from backoffice.sandbox.listing import PAGING, Filters, page_of, slice_of
 from backoffice.sandbox.resources.catalog import price_for
 from backoffice.sandbox.resources.common import chosen, metadata, need, with_metadata
 from backoffice.sandbox.resources.payments import declined
+from backoffice.sandbox.resources.taxes import rates_named
 from backoffice.sandbox.routing import Answer, Call, api, retrievable
 from backoffice.sandbox.shapes.invoicing import line_pricing
 from backoffice.sandbox.types import Json
-from backoffice.sandbox.work import Work
+from backoffice.sandbox.work import Work, difference
 
 retrievable("invoice", "/v1/invoices/{id}", "InvoiceRetrieveParams")
 retrievable("invoice_payment", "/v1/invoice_payments/{id}", "InvoicePaymentRetrieveParams")
@@ -25,7 +26,7 @@ DAY = 86400
     "/v1/invoices",
     "InvoiceCreateParams",
     supports=f"{INVOICE_FIELDS} customer currency days_until_due default_payment_method metadata"
-    " pending_invoice_items_behavior subscription statement_descriptor",
+    " pending_invoice_items_behavior subscription statement_descriptor default_tax_rates",
 )
 def create_invoice(call: Call) -> Answer:
     work, params = call.work, call.params
@@ -45,10 +46,15 @@ def create_invoice(call: Call) -> Answer:
     fields = chosen(params, f"{INVOICE_FIELDS} default_payment_method statement_descriptor")
     if days := params.get("days_until_due"):
         fields["due_date"] = work.now + days * DAY
+    inherited = subscription["default_tax_rates"] if subscription else []
+    rates = params.get("default_tax_rates")
     invoice = invoicing.draft(
         work,
         customer,
         [line for _, line in pending],
+        default_tax_rates=inherited
+        if rates is None
+        else rates_named(work, rates, "default_tax_rates"),
         subscription=subscription,
         auto_advance=fields.pop("auto_advance", False),
         billing_reason="manual",
@@ -66,7 +72,7 @@ def create_invoice(call: Call) -> Answer:
     "/v1/invoices/{id}",
     "InvoiceUpdateParams",
     supports=f"{INVOICE_FIELDS} days_until_due default_payment_method metadata"
-    " statement_descriptor",
+    " statement_descriptor default_tax_rates",
 )
 def update_invoice(call: Call) -> Answer:
     work, params = call.work, call.params
@@ -88,7 +94,14 @@ def update_invoice(call: Call) -> Answer:
     if invoice["status"] == "draft" and "auto_advance" in changes:
         finalized = work.now + invoicing.FINALIZED_AFTER if changes["auto_advance"] else None
         changes["automatically_finalizes_at"] = finalized
-    return work.change(invoice, "invoice.updated", **changes)
+    before = dict(invoice)
+    work.change(invoice, **changes)
+    if "default_tax_rates" in params:
+        rates = rates_named(work, params["default_tax_rates"], "default_tax_rates")
+        invoicing.retax(work, invoice, rates)
+    if previous := difference(before, invoice):
+        work.emit("invoice.updated", invoice, previous)
+    return invoice
 
 
 @api("DELETE", "/v1/invoices/{id}", "InvoiceDeleteParams")
@@ -230,7 +243,7 @@ def list_invoice_payments(call: Call) -> Answer:
     "/v1/invoiceitems",
     "InvoiceItemCreateParams",
     supports="amount currency customer description discountable invoice metadata period"
-    " price_data pricing quantity subscription unit_amount_decimal",
+    " price_data pricing quantity subscription tax_rates unit_amount_decimal",
 )
 def create_item(call: Call) -> Answer:
     work, params = call.work, call.params
@@ -241,6 +254,7 @@ def create_item(call: Call) -> Answer:
         work.now,
         customer=customer["id"],
         metadata=metadata({}, params.get("metadata")),
+        tax_rates=rates_named(work, params.get("tax_rates"), "tax_rates"),
         test_clock=customer["test_clock"],
         **_priced(work, params, customer),
         **chosen(params, "description discountable period"),

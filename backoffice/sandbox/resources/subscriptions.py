@@ -9,6 +9,7 @@ from backoffice.sandbox.listing import PAGING, Filters, page_of, slice_of
 from backoffice.sandbox.resources.catalog import price_for
 from backoffice.sandbox.resources.common import chosen, metadata, need, with_metadata
 from backoffice.sandbox.resources.payments import declined
+from backoffice.sandbox.resources.taxes import rates_named
 from backoffice.sandbox.routing import Answer, Call, api, retrievable
 from backoffice.sandbox.types import Json
 from backoffice.sandbox.work import Work
@@ -25,7 +26,7 @@ PLAIN_FIELDS = "collection_method days_until_due description"
     "SubscriptionCreateParams",
     supports=f"{PLAIN_FIELDS} customer items default_payment_method metadata trial_end"
     " trial_period_days trial_settings cancel_at cancel_at_period_end payment_behavior"
-    " payment_settings off_session proration_behavior billing_mode currency",
+    " payment_settings off_session proration_behavior billing_mode currency default_tax_rates",
 )
 def create(call: Call) -> Answer:
     work, params = call.work, call.params
@@ -37,7 +38,7 @@ def create(call: Call) -> Answer:
     _check_same(ordered)
     given = chosen(params, PLAIN_FIELDS)
     given["metadata"] = metadata({}, params.get("metadata"))
-    given |= _payment_settings(params)
+    given |= _payment_settings(params) | _tax_rates(work, params)
     if settings := params.get("trial_settings"):
         given["trial_settings"] = settings
     method = None
@@ -102,7 +103,12 @@ def _ordered(work: Work, item: Json, param: str) -> Ordered:
             "with `type=recurring`.",
             f"{param}[price]",
         )
-    return Ordered(price, item.get("quantity", 1), metadata({}, item.get("metadata")))
+    return Ordered(
+        price,
+        item.get("quantity", 1),
+        metadata({}, item.get("metadata")),
+        tuple(rates_named(work, item.get("tax_rates"), f"{param}[tax_rates]")),
+    )
 
 
 def _check_same(ordered: list[Ordered]) -> None:
@@ -137,6 +143,11 @@ def _trial_end(work: Work, params: Json, ordered: list[Ordered]) -> int | None:
             "Invalid timestamp: must be an integer Unix timestamp in the future", "trial_end"
         )
     return int(end)
+
+
+def _tax_rates(work: Work, params: Json) -> Json:
+    name = "default_tax_rates"
+    return {name: rates_named(work, params[name], name)} if name in params else {}
 
 
 def _payment_settings(params: Json) -> Json:
@@ -178,7 +189,7 @@ def _schedule(work: Work, subscription: Json, params: Json) -> None:
     "SubscriptionUpdateParams",
     supports=f"{PLAIN_FIELDS} items default_payment_method metadata cancel_at off_session"
     " cancel_at_period_end pause_collection payment_behavior payment_settings"
-    " proration_behavior trial_end trial_settings cancellation_details",
+    " proration_behavior trial_end trial_settings cancellation_details default_tax_rates",
 )
 def update(call: Call) -> Answer:
     work, params = call.work, call.params
@@ -188,7 +199,7 @@ def update(call: Call) -> Answer:
             "A canceled subscription can only update its cancellation_details and metadata."
         )
     changes = with_metadata(subscription, params, f"{PLAIN_FIELDS} trial_settings")
-    changes |= _payment_settings(params)
+    changes |= _payment_settings(params) | _tax_rates(work, params)
     if wanted := params.get("default_payment_method"):
         customer = work.find("customer", subscription["customer"], "customer")
         method = people.usable_method(work, wanted, customer, "default_payment_method")
@@ -242,6 +253,8 @@ def _changed_item(work: Work, item: Json, sent: Json, param: str) -> Json:
         changed |= {"price": fresh["price"], "plan": fresh["plan"]}
     if "quantity" in sent:
         changed["quantity"] = sent["quantity"]
+    if "tax_rates" in sent:
+        changed["tax_rates"] = rates_named(work, sent["tax_rates"], f"{param}[tax_rates]")
     if "metadata" in sent:
         changed["metadata"] = metadata(item["metadata"], sent["metadata"])
     return changed

@@ -5,7 +5,7 @@ the resource does not have is an error of the caller and raises `TypeError`. Fie
 renders only on request (`expand[]`) or only on deleted objects are left out.
 """
 
-from backoffice.sandbox.shapes.catalog import plan, price, product
+from backoffice.sandbox.shapes.catalog import plan, price, product, tax_rate
 from backoffice.sandbox.shapes.checkout import checkout_item, checkout_session, setup_intent
 from backoffice.sandbox.shapes.invoicing import (
     invoice,
@@ -53,6 +53,7 @@ __all__ = [
     "setup_intent",
     "subscription",
     "subscription_item",
+    "tax_rate",
     "test_clock",
     "webhook_endpoint",
 ]

@@ -1,4 +1,4 @@
-"""Products, prices, and the plan that a recurring price is also rendered as."""
+"""Products, prices, the plan that a recurring price is also rendered as, and tax rates."""
 
 from typing import Any
 
@@ -90,3 +90,30 @@ def plan(of: Json) -> Json:
         "trial_period_days": recurring["trial_period_days"],
         "usage_type": recurring["usage_type"],
     }
+
+
+def tax_rate(id: str, created: int, **given: Any) -> Json:  # noqa: A002
+    """A tax rate, in per cent."""
+    return filled(
+        {
+            "id": id,
+            "object": "tax_rate",
+            "active": True,
+            "country": None,
+            "created": created,
+            "description": None,
+            "display_name": "",
+            "effective_percentage": None,
+            "flat_amount": None,
+            "inclusive": False,
+            "jurisdiction": None,
+            "jurisdiction_level": None,
+            "livemode": False,
+            "metadata": {},
+            "percentage": 0.0,
+            "rate_type": "percentage",
+            "state": None,
+            "tax_type": None,
+        },
+        given,
+    )

@@ -86,17 +86,24 @@ def checkout_session(id: str, created: int, **given: Any) -> Json:  # noqa: A002
     )
 
 
-def checkout_item(id: str, price: Json, quantity: int, description: str) -> Json:  # noqa: A002
-    """A line item of a checkout session."""
+def checkout_item(
+    id: str,  # noqa: A002
+    price: Json,
+    quantity: int,
+    description: str,
+    tax: tuple[int, int],
+) -> Json:
+    """A line item of a checkout session; `tax` is what is in its amount, and what is on top."""
     total = (price["unit_amount"] or 0) * quantity
+    inside, on_top = tax
     return {
         "id": id,
         "object": "item",
         "adjustable_quantity": None,
         "amount_discount": 0,
         "amount_subtotal": total,
-        "amount_tax": 0,
-        "amount_total": total,
+        "amount_tax": inside + on_top,
+        "amount_total": total + on_top,
         "currency": price["currency"],
         "description": description,
         "metadata": {},
