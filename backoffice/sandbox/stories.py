@@ -15,6 +15,7 @@ from backoffice.sandbox.lifecycle import (
     refunds,
     subscribing,
 )
+from backoffice.sandbox.lifecycle.cards import Decline
 from backoffice.sandbox.resources.payments import charge_of
 from backoffice.sandbox.types import Json
 from backoffice.sandbox.work import Work
@@ -195,11 +196,21 @@ def subscribe(work: Work, body: Json) -> Json:
     return _session_ids(work, session)
 
 
-@story(subscription=str, fail=bool)
+def _decline(body: Json, default: Decline | None) -> Decline | None:
+    """Why the payment of the story fails: as its `decline_code` says."""
+    code = body.get("decline_code")
+    if code is not None and code not in cards.BY_CODE:
+        raise invalid(
+            f"Invalid decline_code: must be one of {', '.join(cards.BY_CODE)}", "decline_code"
+        )
+    return cards.BY_CODE[code] if code else default
+
+
+@story(subscription=str, fail=bool, decline_code=str)
 def renew(work: Work, body: Json) -> Json:
     """The current period ends; the next one is billed and paid, or not."""
     subscription = _living(work, body)
-    decline = cards.INSUFFICIENT if body.get("fail") else None
+    decline = _decline(body, cards.INSUFFICIENT if body.get("fail") else None)
     invoice = subscribing.renew(work, subscription, decline=decline)
     return _subscription_ids(subscription, invoice)
 
@@ -220,19 +231,19 @@ def _subscription_ids(subscription: Json, invoice: Json | None = None) -> Json:
     }
 
 
-@story(subscription=str)
+@story(subscription=str, decline_code=str)
 def past_due(work: Work, body: Json) -> Json:
     """A renewal whose payment fails."""
     subscription = _living(work, body)
-    invoice = subscribing.renew(work, subscription, decline=cards.INSUFFICIENT)
+    invoice = subscribing.renew(work, subscription, decline=_decline(body, cards.INSUFFICIENT))
     return _subscription_ids(subscription, invoice)
 
 
-@story(subscription=str)
+@story(subscription=str, decline_code=str)
 def unpaid(work: Work, body: Json) -> Json:
     """A renewal whose payment fails until Stripe gives up."""
     subscription = _living(work, body)
-    invoice = subscribing.renew(work, subscription, decline=cards.INSUFFICIENT)
+    invoice = subscribing.renew(work, subscription, decline=_decline(body, cards.INSUFFICIENT))
     if subscription["status"] == "past_due":
         subscribing.give_up(work, subscription)
     return _subscription_ids(subscription, invoice)
@@ -321,15 +332,27 @@ def close_dispute(work: Work, body: Json) -> Json:
     return {"dispute": made["id"], "charge": made["charge"], "status": made["status"]}
 
 
-@story(invoice=str, fail=bool)
+@story(invoice=str, fail=bool, decline_code=str)
 def pay_invoice(work: Work, body: Json) -> Json:
     """A customer pays an open invoice on its hosted page, or tries to."""
     invoice = named(work, body, "invoice")
     if invoice["status"] not in ("open", "uncollectible"):
         raise invalid(f"This invoice is {invoice['status']}.", "invoice")
-    decline = cards.GENERIC if body.get("fail") else None
+    decline = _decline(body, cards.GENERIC if body.get("fail") else None)
     invoicing.pay(work, invoice, decline=decline)
     return {"invoice": invoice["id"], "status": invoice["status"]}
+
+
+@story(payment_method=str, customer=str, decline_code=str)
+def decline_card(work: Work, body: Json) -> Json:
+    """From now on the bank refuses a stored card, or a customer's; without a code, no more."""
+    customer = customer_of(work, body)
+    method = people.default_method(work, customer) if customer else None
+    if method is None or "payment_method" in body:
+        method = named(work, body, "payment_method")
+    decline = _decline(body, None)
+    cards.let_fail(work, method, body["decline_code"] if decline else None)
+    return {"payment_method": method["id"], "customer": method["customer"]}
 
 
 @story(payout=str, reason=str)

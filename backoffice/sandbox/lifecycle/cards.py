@@ -33,11 +33,46 @@ PROCESSING = Decline(
 )
 LOST = Decline("card_declined", "lost_card", "Your card was declined.")
 STOLEN = Decline("card_declined", "stolen_card", "Your card was declined.")
+VELOCITY = Decline(
+    "card_declined",
+    "card_velocity_exceeded",
+    "Your card was declined for making repeated attempts too frequently or exceeding its amount"
+    " limit.",
+)
+FRAUDULENT = Decline("card_declined", "fraudulent", "Your card was declined.")
+DO_NOT_HONOR = Decline("card_declined", "do_not_honor", "Your card was declined.")
+AUTHENTICATION = Decline(
+    "authentication_required",
+    "authentication_required",
+    "Your card was declined. This transaction requires authentication.",
+)
+BY_CODE = {
+    decline.decline_code or decline.code: decline
+    for decline in (
+        GENERIC, INSUFFICIENT, EXPIRED, CVC, PROCESSING, LOST, STOLEN, VELOCITY, FRAUDULENT,
+        DO_NOT_HONOR, AUTHENTICATION,
+    )
+}  # fmt: skip
+"""Declines by Stripe's decline code, or where there is none, by the error's code."""
 BANK_REFUSED = Decline(
     "payment_intent_payment_attempt_failed",
     None,
     "The payment failed: the customer's bank refused the debit.",
 )
+
+# Visa cards of countries other than the United States -> last four digits.
+ABROAD = {
+    "ae": "0001", "ar": "0021", "at": "0008", "au": "0006", "be": "0004", "bg": "0000",
+    "br": "0002", "by": "0005", "ca": "0000", "ch": "0009", "cl": "0001", "cn": "0002",
+    "co": "0003", "cr": "0005", "cy": "0008", "cz": "0002", "de": "0016", "dk": "0001",
+    "ec": "0000", "ee": "0009", "es": "0007", "fi": "0001", "fr": "0003", "gb": "0000",
+    "gi": "0005", "gr": "0030", "hk": "0004", "hr": "0009", "hu": "0005", "ie": "0005",
+    "in": "0008", "it": "0008", "jp": "0003", "li": "0004", "lt": "0000", "lu": "0006",
+    "lv": "0005", "mt": "0007", "mx": "8001", "my": "0002", "nl": "0002", "no": "0007",
+    "nz": "0008", "pa": "0000", "pe": "0068", "pl": "0005", "pt": "0007", "py": "0066",
+    "ro": "0001", "sa": "0007", "se": "0008", "sg": "0003", "si": "0006", "sk": "0001",
+    "tw": "0008", "uy": "0003",
+}  # fmt: skip
 
 # name -> (brand, last four digits, funding)
 TOKENS = {
@@ -55,15 +90,19 @@ TOKENS = {
     "chargeDeclinedExpiredCard": ("visa", "0069", "credit"),
     "chargeDeclinedIncorrectCvc": ("visa", "0127", "credit"),
     "chargeDeclinedProcessingError": ("visa", "0119", "credit"),
+    "chargeDeclinedVelocityLimitExceeded": ("visa", "6975", "credit"),
+    "radarBlock": ("visa", "0019", "credit"),
     "chargeCustomerFail": ("visa", "0341", "credit"),
     "createDispute": ("visa", "0259", "credit"),
     "createDisputeProductNotReceived": ("visa", "2685", "credit"),
     "createDisputeInquiry": ("visa", "1976", "credit"),
     "refundFail": ("visa", "5126", "credit"),
     "pendingRefund": ("visa", "7726", "credit"),
+    "us": ("visa", "4242", "credit"),
+    **{country: ("visa", digits, "credit") for country, digits in ABROAD.items()},
 }
-# Cards that cannot even be attached; 0341 attaches, and fails when it is charged.
-REFUSED_ON_ATTACH = {"0002", "9995", "9987", "9979", "0069", "0127", "0119"}
+# Cards that cannot even be attached; others attach, and fail when they are charged.
+REFUSED_ON_ATTACH = {"0002", "9995", "9987", "9979", "0069", "0127", "0119", "6975"}
 DECLINES = {
     "0002": GENERIC,
     "0341": GENERIC,
@@ -73,6 +112,8 @@ DECLINES = {
     "0069": EXPIRED,
     "0127": CVC,
     "0119": PROCESSING,
+    "6975": VELOCITY,
+    "0019": FRAUDULENT,
 }
 # IBANs whose debits are decided at once, and whether they succeed; other debits take days.
 PROMPT_DEBITS = {
@@ -97,9 +138,24 @@ def last4(method: Json | None) -> str:
     return str(method[method["type"]].get("last4") or "")
 
 
-def decline_of(method: Json) -> Decline | None:
+def behavior(method: Json | None) -> str:
+    """The last four digits of a card that may behave in some way; '' for other methods.
+
+    The cards of other countries than the United States all work.
+    """
+    own = method and method["type"] == "card" and method["card"]["country"] == "US"
+    return last4(method) if own else ""
+
+
+def decline_of(work: Work, method: Json) -> Decline | None:
     """Why charging this card always fails, or None."""
-    return DECLINES.get(last4(method)) if method["type"] == "card" else None
+    refused = work.remembered(method["id"]).get("decline_code")
+    return BY_CODE[refused] if refused else DECLINES.get(behavior(method))
+
+
+def let_fail(work: Work, method: Json, code: str | None) -> None:
+    """From now on every charge of this card fails for the reason `code`; None makes it good."""
+    work.remember(method["id"], {"decline_code": code})
 
 
 def is_token(id: str) -> bool:  # noqa: A002
@@ -114,14 +170,13 @@ def from_token(work: Work, token: str, param: str) -> Json:
         name = name.removeprefix("visa_")  # Stripe's `pm_card_visa_chargeDeclined` and the like
     if name not in TOKENS:
         raise no_such("payment_method", token, param, 400)
-    brand, digits, funding = TOKENS[name]
-    return work.add(
-        shapes.payment_method(work.new_id("pm_"), work.now, "card", card(brand, digits, funding))
-    )
+    details = card(*TOKENS[name], country=name.upper() if name in ABROAD else "US")
+    return work.add(shapes.payment_method(work.new_id("pm_"), work.now, "card", details))
 
 
-def card(brand: str, digits: str, funding: str) -> Json:
+def card(brand: str, digits: str, funding: str, country: str = "US") -> Json:
     """A card as a payment method shows it."""
+    issued = "" if country == "US" else country
     return {
         "brand": brand,
         "checks": {
@@ -129,11 +184,11 @@ def card(brand: str, digits: str, funding: str) -> Json:
             "address_postal_code_check": None,
             "cvc_check": "pass",
         },
-        "country": "US",
+        "country": country,
         "display_brand": {"amex": "american_express"}.get(brand, brand),
         "exp_month": 8,
         "exp_year": 2034,
-        "fingerprint": f"Sandbox{brand[:4].title():x<5}{digits}",
+        "fingerprint": f"Sandbox{brand[:4].title():x<5}{issued}{digits}",
         "funding": funding,
         "generated_from": None,
         "last4": digits,

@@ -152,7 +152,7 @@ def _subscribe(work: Work, purchase: Purchase) -> bool:
     method, plan = purchase.method, purchase.plan
     if customer is None:
         raise LookupError("a subscription needs a customer")
-    decline = purchase.decline or cards.decline_of(method)
+    decline = purchase.decline or cards.decline_of(work, method)
     if decline and session["amount_total"]:
         intent = payments.create_intent(
             work, session["amount_total"], session["currency"], customer=customer["id"]

@@ -25,7 +25,7 @@ def confirm(work: Work, intent: Json, method: Json, decline: Decline | None = No
 
     `decline` makes a good card fail.
     """
-    decline = decline or cards.decline_of(method)
+    decline = decline or cards.decline_of(work, method)
     work.change(intent, payment_method=method["id"], last_payment_error=None)
     if decline:
         _fail(work, intent, method, decline)
@@ -46,10 +46,10 @@ def confirm(work: Work, intent: Json, method: Json, decline: Decline | None = No
         work.emit("payment_intent.amount_capturable_updated", intent)
     else:
         _succeed(work, intent, charge, "charge.succeeded")
-    reason = cards.DISPUTES.get(cards.last4(method))
+    reason = cards.DISPUTES.get(cards.behavior(method))
     if reason:
         disputes.open_dispute(
-            work, charge, reason=reason, inquiry=cards.last4(method) == cards.INQUIRY
+            work, charge, reason=reason, inquiry=cards.behavior(method) == cards.INQUIRY
         )
     return True
 
@@ -63,7 +63,7 @@ def _charge(work: Work, intent: Json, method: Json, **given: Any) -> Json:
             work.now,
             amount=intent["amount"],
             amount_captured=intent["amount"] if captured else 0,
-            billing_details=method["billing_details"],
+            billing_details=_billing_details(work, intent, method),
             currency=intent["currency"],
             customer=intent["customer"],
             description=intent["description"],
@@ -76,6 +76,15 @@ def _charge(work: Work, intent: Json, method: Json, **given: Any) -> Json:
             **given,
         )
     )
+
+
+def _billing_details(work: Work, intent: Json, method: Json) -> Json:
+    """Those of the payment method; without an address there, with the customer's."""
+    details: Json = method["billing_details"]
+    customer = work.get("customer", intent["customer"])
+    if customer and customer["address"] and not any(details["address"].values()):
+        return details | {"address": customer["address"]}
+    return details
 
 
 def _succeed(work: Work, intent: Json, charge: Json, event: str, amount: int | None = None) -> None:

@@ -32,8 +32,8 @@ def attach(work: Work, method: Json, customer: Json) -> Json:
             "The payment method you provided has already been attached to a customer.",
             code="payment_method_unexpected_state",
         )
-    if cards.last4(method) in cards.REFUSED_ON_ATTACH:
-        decline = cards.DECLINES[cards.last4(method)]
+    if cards.behavior(method) in cards.REFUSED_ON_ATTACH:
+        decline = cards.DECLINES[cards.behavior(method)]
         shown = {"decline_code": decline.decline_code} if decline.decline_code else {}
         refused = CardError(decline.message, decline.code, **shown)
         refused.keeps_changes = False

@@ -22,7 +22,7 @@ def refund(
     """
     amount = _refundable(charge, amount)
     method = work.get("payment_method", charge["payment_method"])
-    pending = cards.last4(method) == cards.REFUND_PENDS
+    pending = cards.behavior(method) == cards.REFUND_PENDS
     made = work.add(
         shapes.refund(
             work.new_id("re_"),
@@ -60,7 +60,7 @@ def refund(
     if not pending:
         _tell_reference(work, made)
     answered = dict(made)
-    if cards.last4(method) == cards.REFUND_FAILS:
+    if cards.behavior(method) == cards.REFUND_FAILS:
         fail(work, made)
     return answered
 

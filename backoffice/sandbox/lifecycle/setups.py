@@ -17,8 +17,8 @@ def create_intent(work: Work, **given: Any) -> Json:
 
 def confirm(work: Work, intent: Json, method: Json) -> bool:
     """Checks `method` and attaches it to the intent's customer; whether the bank agreed."""
-    if cards.last4(method) in cards.REFUSED_ON_ATTACH:
-        decline = cards.DECLINES[cards.last4(method)]
+    if cards.behavior(method) in cards.REFUSED_ON_ATTACH:
+        decline = cards.DECLINES[cards.behavior(method)]
         work.change(
             intent,
             last_setup_error=payments.error_of(decline, method),

@@ -47,6 +47,10 @@ class History(Work):
             )
         ]
 
+    def remembered(self, id: str) -> Json:  # noqa: A002
+        """Nothing: history keeps no facts beside its objects."""
+        return {}
+
     def flush(self) -> None:
         """History is written as a whole, from `all_rows`."""
 

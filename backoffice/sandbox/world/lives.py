@@ -333,7 +333,7 @@ def _buy_pack(life: Life) -> None:
 
 
 def _own_card(life: Life, *, guest: bool) -> Json:
-    if guest or cards.decline_of(life.card):
+    if guest or cards.decline_of(life.work, life.card):
         return cards.from_token(life.work, "pm_card_visa", "payment_method")
     return life.card
 
