@@ -57,14 +57,14 @@ class Finance(Stripe):
         found: Figures = defaultdict(Counter)
         for charge in self.charges.values():
             for name, sign in (("balance_transaction", 1), ("failure_balance_transaction", -1)):
-                if booked := charge[name]:
+                if booked := charge.get(name):
                     self._book(found, split, charge, booked, "gross", sign * charge["amount"])
                     key = self._key(split, charge, booked["created"])
                     found[key]["tax"] += sign * self._tax(charge)
         for refund in self.refunds:
             charge = self.charges[refund["charge"]]
             for name, sign in (("balance_transaction", 1), ("failure_balance_transaction", -1)):
-                if booked := refund[name]:
+                if booked := refund.get(name):
                     self._book(found, split, charge, booked, "refunds", sign * refund["amount"])
         for dispute in self.disputes:
             charge = self.charges[dispute["charge"]]
@@ -102,9 +102,12 @@ class Finance(Stripe):
         sums["fees"] += _in_currency(booked["fee"], booked["exchange_rate"], charge["currency"])
 
     def _tax(self, charge: Any) -> int:
-        """The tax of the invoice that a charge paid in whole."""
+        """Of the invoice's tax what belongs to the part of it that a charge paid."""
         invoice = self.invoices.get(self.paid_by.get(charge["payment_intent"], ""))
-        return sum(tax["amount"] for tax in invoice["total_taxes"] or []) if invoice else 0
+        if invoice is None or not invoice["total"]:
+            return 0
+        taxes = sum(tax["amount"] for tax in invoice["total_taxes"] or [])
+        return _rounded(Decimal(charge["amount"]) * taxes / invoice["total"])
 
     def settled(self) -> Figures:
         """The net of the balance's own transactions, but for payouts."""
@@ -199,7 +202,11 @@ def _in_currency(fee: int, rate: float | None, currency: str) -> int:
     if rate is None:
         return fee
     minor = Decimal(fee) / Decimal(str(rate)) * Decimal(10) ** (DECIMALS.get(currency, 2) - 2)
-    return int(minor.quantize(Decimal(1), ROUND_HALF_UP))
+    return _rounded(minor)
+
+
+def _rounded(amount: Decimal) -> int:
+    return int(amount.quantize(Decimal(1), ROUND_HALF_UP))
 
 
 def _worth(subscription: Any) -> int:
@@ -212,7 +219,7 @@ def _worth(subscription: Any) -> int:
         a_month = {"month": Decimal(1), "year": Decimal(1) / 12}[recurring["interval"]]
         a_month /= recurring["interval_count"]
         total += Decimal(item["price"]["unit_amount"]) * item["quantity"] * a_month
-    return int(total.quantize(Decimal(1), ROUND_HALF_UP))
+    return _rounded(total)
 
 
 def _of_customer(held: dict[str, Any], customer: str, currency: str) -> int:

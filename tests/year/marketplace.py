@@ -11,10 +11,12 @@ DAY = 86400
 MONTH = 365 * DAY // 12
 BANK = "000123456789"
 BANK_THAT_REFUSES = "000111111113"
-GOOD_CARD = "pm_card_visa"
+GOOD_CARDS = {"usd": "pm_card_visa", "eur": "pm_card_de", "jpy": "pm_card_jp"}
 BAD_CARD = "pm_card_chargeCustomerFail"
 PLANS = {"starter": (2900, 50, "month"), "pro": (9900, 200, "month"), "team": (99000, 2400, "year")}
 PACKS = {"small": (1500, 10), "large": (6500, 50)}
+TAXED = {"eur": ("19", "false"), "jpy": ("10", "true")}
+"""Percent, and whether it is inside the price: what most subscriptions in a currency bear."""
 CURRENCIES = {"usd": 6, "eur": 3, "jpy": 1}
 """In minor units of each the same numbers; and how many pay in it, of ten."""
 ACTS_A_MONTH = 0.35
@@ -48,6 +50,7 @@ class Marketplace:
             for currency in CURRENCIES
             for name, pack in PACKS.items()
         }
+        self.taxes = {currency: self.tax(*tax) for currency, tax in TAXED.items()}
         self.people = [self.joins(number) for number in range(customers)]
 
     def post(self, path: str, **form: Any) -> Any:
@@ -68,6 +71,10 @@ class Marketplace:
         if interval:
             form["recurring[interval]"] = interval
         return str(self.post("prices", **form, **{"product_data[name]": f"{worth} credits"})["id"])
+
+    def tax(self, percentage: str, inclusive: str) -> str:
+        form = {"display_name": "VAT", "percentage": percentage, "inclusive": inclusive}
+        return str(self.post("tax_rates", **form)["id"])
 
     def chance(self, probability: float) -> bool:
         return self.random.random() < probability
@@ -97,6 +104,8 @@ class Marketplace:
         return self.plans[person.currency, self.random.choices(list(PLANS), (6, 3, 1))[0]]
 
     def subscribes(self, person: Person, **form: Any) -> None:
+        if person.currency in self.taxes and self.chance(0.7):
+            form["default_tax_rates[0]"] = self.taxes[person.currency]
         made = self.post(
             "subscriptions",
             **{"customer": person.customer, "items[0][price]": self.plan(person)},
@@ -115,7 +124,7 @@ class Marketplace:
         self.post(f"customers/{person.customer}", **form)
 
     def pays_by_card(self, person: Person) -> None:
-        self.takes_card(person, GOOD_CARD)
+        self.takes_card(person, GOOD_CARDS[person.currency])
         self.subscribes(person)
 
     def subscribes_in_checkout(self, person: Person) -> None:
@@ -135,7 +144,7 @@ class Marketplace:
         self.subscribes(person)
 
     def tries_with_a_card(self, person: Person) -> None:
-        self.takes_card(person, GOOD_CARD)
+        self.takes_card(person, GOOD_CARDS[person.currency])
         self.subscribes(person, trial_period_days=self.random.choice((2, 7, 14)))
 
     def tries_without_a_card(self, person: Person) -> None:
@@ -152,7 +161,7 @@ class Marketplace:
         self.subscribes(person)
 
     def buys_only(self, person: Person) -> None:
-        self.takes_card(person, GOOD_CARD)
+        self.takes_card(person, GOOD_CARDS[person.currency])
         self.buys(person)
 
     # --- What people do ----------------------------------------------------------------------
@@ -198,7 +207,7 @@ class Marketplace:
             user_id=person.user_id,
             price=self.packs[person.currency, self.random.choice(list(PACKS))],
             quantity=self.random.randint(1, 3),
-            payment_method=GOOD_CARD,
+            payment_method=GOOD_CARDS[person.currency],
             **({"async": "pending"} if self.chance(0.15) else {}),
         )
 
@@ -257,7 +266,8 @@ class Marketplace:
         """Of somebody who needs it; the retries then succeed."""
         bad = [one for one in self.people if one.has_bad_card]
         if bad:
-            self.takes_card(self.random.choice(bad), GOOD_CARD)
+            lucky = self.random.choice(bad)
+            self.takes_card(lucky, GOOD_CARDS[lucky.currency])
 
     def leaves(self, person: Person) -> None:
         """Now, at the end of the period, at a time; some think better of it."""
@@ -293,7 +303,9 @@ class Marketplace:
                 if invoice["collection_method"] == "send_invoice" or self.chance(0.3):
                     self.post(f"invoices/{invoice['id']}/pay", paid_out_of_band="true")
                 elif not self.is_being_paid(invoice):
-                    self.post(f"invoices/{invoice['id']}/pay", payment_method=GOOD_CARD)
+                    self.post(
+                        f"invoices/{invoice['id']}/pay", payment_method=GOOD_CARDS[person.currency]
+                    )
 
     def is_being_paid(self, invoice: Any) -> bool:
         """Whether a bank has been asked already."""

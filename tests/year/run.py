@@ -11,6 +11,7 @@ from tests.sandbox.server import SandboxProcess, run_sandbox
 from tests.support.back_office import BackOffice, run_back_office
 from tests.support.waiting import wait_until
 from tests.year.books import Stripe, differences, found
+from tests.year.comparing import finance_differences
 from tests.year.marketplace import Marketplace
 
 MONTHS = 12
@@ -66,6 +67,9 @@ def run_year(
         ours, stripes = found(database_url), Stripe(sandbox).books()
         differing = differences(ours, stripes)
         assert not differing, "\n".join([f"{len(differing)} rows differ:", *differing[:20]])
+        wrong = finance_differences(back_office, sandbox)
+        assert not wrong, "\n".join([f"{len(wrong)} figures of finance differ:", *wrong[:20]])
+        say("finance's figures are those of the sandbox")
         sizes = {table: len(rows) for table, rows in stripes.items()}
         return Outcome(
             events,

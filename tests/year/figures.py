@@ -1,0 +1,39 @@
+"""`python -m tests.year.figures FIRST LAST ZONE`: finance's figures as its commands tell them.
+
+One process for all of them; one JSON document with each command's own.
+"""
+
+import io
+import json
+import os
+import sys
+from typing import Any
+
+import django
+
+
+def main(first: str, last: str, zone: str) -> None:
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "backoffice.settings")
+    django.setup()
+    days = ("--from", first, "--to", last, "--timezone", zone, "--by", "month")
+    document = {
+        "synced": told("sync_balance"),
+        "refreshed": told("finance_facts", "refresh"),
+        "checked": told("finance_facts", "check"),
+        "revenue": told("revenue", *days),
+        "by_kind": told("revenue", *days, "--split", "kind"),
+        "by_country": told("revenue", *days, "--split", "country"),
+    }
+    sys.stdout.write(json.dumps(document))
+
+
+def told(command: str, *arguments: str) -> Any:
+    from django.core.management import call_command
+
+    answer = io.StringIO()
+    call_command(command, *arguments, "--json", stdout=answer)
+    return json.loads(answer.getvalue())
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
