@@ -37,7 +37,11 @@ REOPEN_FINDING = "billing.reopen_finding"
 FIX_FINDING = "billing.fix_finding"
 SIGN_OFF = "billing.sign_off_run"
 RECONCILE = "billing.reconcile"
+OPEN_INCIDENT = "billing.open_incident"
+HAND_OVER_INCIDENT = "billing.hand_over_incident"
+CLOSE_INCIDENT = "billing.close_incident"
 
+VIEW_INCIDENT = "billing.view_incident"
 APPROVE = "billing.approve_operation"
 EXPORT = "billing.export"
 VIEW_FINANCE = "billing.view_finance"
@@ -71,6 +75,9 @@ DECLARED = {
     FIX_FINDING: "Can run what a finding recommends",
     RECONCILE: "Can start a reconciliation",
     SIGN_OFF: "Can sign a reconciliation off",
+    OPEN_INCIDENT: "Can open an incident",
+    HAND_OVER_INCIDENT: "Can hand an incident over",
+    CLOSE_INCIDENT: "Can close an incident",
     APPROVE: "Can approve what others ask for",
     VIEW_FINANCE: "Can view the reports of finance",
 }
@@ -85,7 +92,7 @@ OPERATIONS = (
 )
 FINDINGS = (TAKE_FINDING, SNOOZE_FINDING, ACCEPT_FINDING, REOPEN_FINDING, RECONCILE)
 FINANCE_ONLY = (SIGN_OFF,)
-ENGINEERS_ONLY = (OVERRIDE, END_OVERRIDE, MERGE, TIE_OUT)
+ENGINEERS_ONLY = (OVERRIDE, END_OVERRIDE, MERGE, TIE_OUT, HAND_OVER_INCIDENT, CLOSE_INCIDENT)
 
 VIEW = tuple(
     f"billing.view_{model}"
@@ -102,6 +109,7 @@ VIEW = tuple(
         "creditprice",
         "findingrecord",
         "inboxevent",
+        "incident",
         "leadclaim",
         "leadcredits",
         "note",

@@ -9,6 +9,7 @@ from billing.models.credits import CreditEntry, CreditPrice, LeadClaim, LeadCred
 from billing.models.events import AuditEvent, BillingEvent
 from billing.models.finance import SavedView
 from billing.models.inbox import InboxEvent, WebhookRejection
+from billing.models.incidents import Incident
 from billing.models.mirror import MirrorReference
 from billing.models.operations import (
     BulkItem,
@@ -47,6 +48,7 @@ __all__ = [
     "CreditPrice",
     "FindingRecord",
     "InboxEvent",
+    "Incident",
     "InvoicePayment",
     "LeadClaim",
     "LeadCredits",

@@ -8,14 +8,12 @@ from abc import abstractmethod
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.contrib.auth import get_user_model
 from django.utils import timezone
 
 from billing.formatting import format_money, format_time
 from billing.models import FindingRecord, OperationRecord
-from billing.operations import inputs
+from billing.operations import inputs, owners
 from billing.operations.base import (
-    CLI,
     Change,
     Operation,
     OperationError,
@@ -165,7 +163,7 @@ class TakeFinding(FindingOperation):
 
     def __init__(self, *, owner: str | None = None, **common: Any) -> None:
         super().__init__(**common)
-        self.owner = (self.actor.name.removeprefix(CLI) if owner is None else owner).strip()
+        self.owner = owners.named_or(self.actor, owner)
 
     def parameters(self) -> dict[str, Any]:
         return {"finding_id": self.finding_id, "owner": self.owner}
@@ -176,10 +174,8 @@ class TakeFinding(FindingOperation):
     def objection(self, row: FindingRecord) -> str:
         if row.owner == self.owner:
             return f"{row.owner or NOBODY} owns it already."
-        users = get_user_model()._default_manager.filter(is_active=True, is_staff=True)
-        if self.owner and not users.filter(username=self.owner).exists():
-            return f"{self.owner} has no account here: name the user who is to own it."
-        return super().objection(row)
+        missing = owners.objection(self.owner) if self.owner else ""
+        return missing or super().objection(row)
 
     def values(self, row: FindingRecord) -> dict[str, Any]:
         return {"owner": self.owner}

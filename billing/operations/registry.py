@@ -13,6 +13,7 @@ from billing.operations.findings import (
     TakeFinding,
 )
 from billing.operations.fixing import FixFinding
+from billing.operations.incidents import CloseIncident, HandOverIncident, OpenIncident
 from billing.operations.invoices import (
     MarkInvoicePaid,
     PayInvoice,
@@ -63,6 +64,9 @@ ALL: tuple[type[Operation], ...] = (
     FixFinding,
     StartReconciliation,
     SignOffRun,
+    OpenIncident,
+    HandOverIncident,
+    CloseIncident,
 )
 BY_NAME = {operation.name: operation for operation in ALL}
 

@@ -25,6 +25,7 @@ from billing.models import (
     CreditPrice,
     FindingRecord,
     InboxEvent,
+    Incident,
     LeadClaim,
     LeadCredits,
     Note,
@@ -275,6 +276,19 @@ def alert(title: str = "Events fail", **more: Any) -> Alert:
         **more,
     }
     return Alert.objects.create(title=title, **fields)
+
+
+def incident(title: str = "No webhooks come in", **more: Any) -> Incident:
+    """An open one, of the past two hours."""
+    fields = {
+        "started_at": timezone.now() - timedelta(hours=2),
+        "owner": "sue",
+        "opened_by": "support",
+        "operation_key": f"op_of_{title}",
+        **more,
+    }
+    with writing():
+        return Incident.objects.create(title=title, **fields)
 
 
 def bulk_job(key: str = "job_1", target: str = USER, **more: Any) -> BulkJob:

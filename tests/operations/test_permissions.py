@@ -22,6 +22,7 @@ from billing.operations.findings import (
     TakeFinding,
 )
 from billing.operations.fixing import FixFinding
+from billing.operations.incidents import CloseIncident, HandOverIncident, OpenIncident
 from billing.operations.invoices import MarkInvoicePaid, PayInvoice, ResendInvoice, VoidInvoice
 from billing.operations.links import CreateCheckoutLink, CreatePortalLink
 from billing.operations.notes import AddNote, WithdrawNote
@@ -109,12 +110,23 @@ MAKERS: dict[type[Operation], Make] = {
         kind="daily", actor=actor, reason=reason
     ),
     SignOffRun: lambda actor, reason: SignOffRun(run_id=1, actor=actor, reason=reason),
+    OpenIncident: lambda actor, reason: OpenIncident(
+        incident_title="No webhooks", actor=actor, reason=reason
+    ),
+    HandOverIncident: lambda actor, reason: HandOverIncident(
+        incident_id=1, actor=actor, reason=reason
+    ),
+    CloseIncident: lambda actor, reason: CloseIncident(
+        incident_id=1, report="It is over", actor=actor, reason=reason
+    ),
 }
 FOR_ENGINEERS = {
     "billing.override_status",
     "billing.end_override",
     "billing.merge_customers",
     "billing.tie_out_balance",
+    "billing.hand_over_incident",
+    "billing.close_incident",
 }
 FOR_FINANCE = {"billing.sign_off_run"}
 ON_FINDINGS = {

@@ -1,0 +1,45 @@
+"""Incidents: times of trouble that somebody looks after, from their start to a closing report."""
+
+from django.db import models
+from django.db.models import Q
+
+from billing.models.alerts import Alert
+from billing.models.events import ClockTimestamp
+from billing.models.guards import audit_raw_sql
+
+
+class Incident(models.Model):
+    """A time in which something was wrong as a whole, and who looks after it. Times are UTC.
+
+    The trouble began at `started_at`, which is mostly before `opened_at`, when somebody said so;
+    `ended_at` is null while it is open. `alert` is what it was opened from, and `operation_key`
+    the operation that opened it.
+    """
+
+    title = models.TextField()
+    started_at = models.DateTimeField()
+    ended_at = models.DateTimeField(null=True, blank=True)
+    owner = models.TextField(help_text="The user who looks after it.")
+    opened_by = models.TextField()
+    opened_at = models.DateTimeField(db_default=ClockTimestamp())
+    closed_by = models.TextField(blank=True, db_default="")
+    closing_report = models.TextField(blank=True, db_default="")
+    alert = models.ForeignKey(
+        Alert, null=True, blank=True, on_delete=models.PROTECT, related_name="incidents"
+    )
+    operation_key = models.TextField(unique=True)
+
+    class Meta:
+        db_table = "billing_incidents"
+        ordering = ["-started_at", "-id"]
+        verbose_name = "incident"
+        default_permissions = ("view",)
+        indexes = [
+            models.Index(
+                "started_at", condition=Q(ended_at__isnull=True), name="billing_incidents_open"
+            )
+        ]
+        triggers = audit_raw_sql()
+
+    def __str__(self) -> str:
+        return self.title
