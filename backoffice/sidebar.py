@@ -82,6 +82,7 @@ SIDEBAR: dict[str, Any] = {
                 entry("Event log", "history", "billingevent"),
                 entry("Refused webhooks", "block", "webhookrejection"),
                 entry("Alerts", "notifications_active", "alert"),
+                entry("Incidents", "e911_emergency", "incident"),
             ],
         },
         {

@@ -8,11 +8,13 @@ from billing.admin import cells
 from billing.admin.base import ReadOnlyAdmin
 from billing.admin.filters import choice_filter, since_filter
 from billing.admin.forms import User
-from billing.admin.offers import ShownOffer
+from billing.admin.offers import Offer, ShownOffer
+from billing.admin.operations import OPEN_INCIDENT
 from billing.alerts.rules import ALL, names
 from billing.alerts.telling import lasted
 from billing.formatting import format_time
 from billing.models import Alert
+from billing.operations.incidents import of_alert
 
 
 @admin.register(Alert)
@@ -58,6 +60,16 @@ class AlertAdmin(ReadOnlyAdmin):
             },
         ),
         ("Who was told", {"fields": (("told", "over_told"), "delivery_error_words")}),
+    )
+
+    offers = (
+        Offer(
+            OPEN_INCIDENT,
+            target=lambda row: row.title,
+            answers=lambda row: {"alert": str(row.pk)},
+            refusal=lambda row: of_alert(row.pk),
+            single=True,
+        ),
     )
 
     title_words = cells.text_column("title", "What")

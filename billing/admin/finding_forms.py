@@ -25,12 +25,21 @@ ME, NOBODY, USER = "me", "nobody", "user:"  # what the owner's field says
 FINDING_HELP = "The finding's number."
 
 
+def users() -> list[tuple[str, str]]:
+    """Who may own something: oneself, or an active user."""
+    active = get_user_model()._default_manager.filter(is_active=True, is_staff=True)
+    names = active.order_by("username").values_list("username", flat=True)[:MOST_USERS]
+    return [(ME, "Me"), *((f"{USER}{name}", str(name)) for name in names)]
+
+
+def chosen_user(choice: str) -> str | None:
+    """The user whom the owner's field names; None for oneself."""
+    return choice.removeprefix(USER) if choice.startswith(USER) else None
+
+
 def owners() -> list[tuple[str, str]]:
-    """Who may own a finding: oneself, nobody, or an active user."""
-    users = get_user_model()._default_manager.filter(is_active=True, is_staff=True)
-    names = users.order_by("username").values_list("username", flat=True)[:MOST_USERS]
-    others = [(f"{USER}{name}", str(name)) for name in names]
-    return [(ME, "Me"), *others, (NOBODY, "Nobody: lay it down")]
+    """Who may own a finding: a user, or nobody."""
+    return [*users(), (NOBODY, "Nobody: lay it down")]
 
 
 def in_a_week() -> str:
@@ -55,9 +64,7 @@ class TakeFindingForm(OperationForm):
 
     def arguments(self) -> dict[str, Any]:
         chosen = self.cleaned_data["owner"]
-        if chosen == NOBODY:
-            return {"owner": ""}
-        return {"owner": chosen.removeprefix(USER) if chosen.startswith(USER) else None}
+        return {"owner": "" if chosen == NOBODY else chosen_user(chosen)}
 
 
 class SnoozeFindingForm(OperationForm):

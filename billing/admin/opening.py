@@ -21,6 +21,7 @@ from billing.models import (
     CreditPrice,
     FindingRecord,
     InboxEvent,
+    Incident,
     LeadClaim,
     LeadCredits,
     OperationRecord,
@@ -31,6 +32,7 @@ from billing.models import (
 
 NUMBERED: dict[str, QuerySet[Any]] = {
     "finding": FindingRecord.objects.all(),
+    "incident": Incident.objects.all(),
     "run": ReconciliationRun.objects.all(),
 }
 SYNCABLE = {"cus": "customer", "sub": "subscription", "in": "invoice"}
@@ -46,7 +48,7 @@ def open_view(request: HttpRequest) -> HttpResponse:
     given, user = request.GET.get("id", "").strip(), request.GET.get("user", "").strip()
     if "\x00" in given + user:
         given = user = ""
-    url = of_user(user) if user else of_id(given) or of_user(given)
+    url = of_user(user) if user else of_id(given) or of_user(given) or of_title(given)
     if url:
         return redirect(url)
     messages.warning(request, _not_here(request, user or given))
@@ -61,6 +63,11 @@ def of_user(user_id: str) -> str:
     if customers:
         return page_url(customers[0])
     return _first(LeadCredits.objects.filter(user_id=user_id))
+
+
+def of_title(title: str) -> str:
+    """The page of the latest incident that is called so: what an operation opened it as."""
+    return _first(Incident.objects.filter(title=title)) if title else ""
 
 
 def of_id(given: str) -> str:

@@ -51,6 +51,7 @@ from billing.admin.forms import (
     SyncForm,
     User,
 )
+from billing.admin.incident_forms import CloseIncidentForm, HandOverIncidentForm, OpenIncidentForm
 from billing.admin.invoice_forms import CancelForm, MarkPaidForm, PayForm, ResendForm, VoidForm
 from billing.admin.link_forms import BillingLinkForm, CheckoutLinkForm, PortalLinkForm
 from billing.admin.note_forms import AddNoteForm, WithdrawNoteForm
@@ -147,6 +148,13 @@ START_RECONCILIATION = OperationPage(
     "start-reconciliation", "rule", StartReconciliationForm, "Start reconciliation"
 )
 SIGN_OFF = OperationPage("sign-off-run", "verified", SignOffForm, "Sign off")
+OPEN_INCIDENT = OperationPage(
+    "open-incident", "e911_emergency", OpenIncidentForm, "Open an incident"
+)
+HAND_OVER_INCIDENT = OperationPage(
+    "hand-over-incident", "move_up", HandOverIncidentForm, "Hand over"
+)
+CLOSE_INCIDENT = OperationPage("close-incident", "task_alt", CloseIncidentForm, "Close incident")
 
 ALL = (
     SYNC, SYNC_EVERYTHING, GRANT, CORRECT, REACTIVATE, REPLAY, REPLAY_MISSED, RECORD, OVERRIDE,
@@ -154,7 +162,7 @@ ALL = (
     BILLING_PAGE,
     GRANT_PURCHASE, ATTRIBUTE, REFUND_CLAIM, TAKE_BACK, TIE_OUT, MERGE,
     TAKE_FINDING, SNOOZE_FINDING, ACCEPT_FINDING, REOPEN_FINDING, FIX_FINDING,
-    START_RECONCILIATION, SIGN_OFF,
+    START_RECONCILIATION, SIGN_OFF, OPEN_INCIDENT, HAND_OVER_INCIDENT, CLOSE_INCIDENT,
 )  # fmt: skip
 PAGES = {page.name: page for page in ALL}
 

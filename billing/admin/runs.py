@@ -389,7 +389,7 @@ class RunAdmin(ReadOnlyAdmin):
     )
     empty_text = "No reconciliation has run. The worker starts one every day."
     change_form_template = "admin/billing/run.html"
-    list_before_template = "admin/billing/run_starts.html"  # type: ignore[assignment]  # a path
+    list_before_template = "admin/billing/list_starts.html"  # type: ignore[assignment]  # a path
     fieldsets = (
         (
             None,

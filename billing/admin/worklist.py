@@ -34,15 +34,16 @@ from billing.diagnosis.findings import Finding, Fix, Severity
 from billing.diagnosis.kinds import RECONCILED, Kind, label_of
 from billing.formatting import format_age, format_time
 from billing.gateway.client import GatewayError
-from billing.models import FindingRecord, OperationRecord, ReconciliationRun
+from billing.models import FindingRecord, Incident, OperationRecord, ReconciliationRun
 from billing.operations.findings import PREFIX, in_words, worth
+from billing.reconciliation.incidents import seen_in
 from billing.reconciliation.looking import look_again
 from billing.reconciliation.worklist import GRAVEST_FIRST, OPEN
 
 State = FindingRecord.State
 
 MOST_OWNERS = 100  # that the filter lists
-RUNS_LISTED = 10
+LISTED = 10  # runs and incidents
 STATES: dict[str, tuple[str, Q]] = {
     "open": ("Open", OPEN),
     "snoozed": ("Put off", Q(state=State.SNOOZED, snoozed_until__gt=Now())),
@@ -119,7 +120,7 @@ class RunFilter(SimpleListFilter):
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
         rows = ReconciliationRun.objects.all()
-        found = [*rows[:RUNS_LISTED], *rows.filter(pk__in=numbers([self.value() or ""]))]
+        found = [*rows[:LISTED], *rows.filter(pk__in=numbers([self.value() or ""]))]
         return [(str(run.pk), str(run)) for run in dict.fromkeys(found)]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
@@ -128,6 +129,22 @@ class RunFilter(SimpleListFilter):
             return queryset
         until = run.finished_at or timezone.now()
         return queryset.filter(first_seen_at__lte=until, last_seen_at__gte=run.started_at)
+
+
+class IncidentFilter(SimpleListFilter):
+    """What was first or last seen in the time of an incident."""
+
+    title = "incident"
+    parameter_name = "incident"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        rows = Incident.objects.all()
+        found = [*rows[:LISTED], *rows.filter(pk__in=numbers([self.value() or ""]))]
+        return [(str(row.pk), str(row)) for row in dict.fromkeys(found)]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        row = Incident.objects.filter(pk__in=numbers([self.value() or ""])).first()
+        return queryset.filter(seen_in(row)) if row else queryset
 
 
 FIXABLE = {"yes": Q(fix__isnull=False), "no": Q(fix__isnull=True)}
@@ -196,6 +213,7 @@ class FindingAdmin(ReadOnlyAdmin):
         CurrencyFilter,
         FixFilter,
         RunFilter,
+        IncidentFilter,
     )
     customer_field = "stripe_customer_id"
     search_fields = ("subject",)

@@ -62,6 +62,7 @@ MODELS = (
     StatusOverride,
     Note,
     Alert,
+    Incident,
     FindingRecord,
     ReconciliationRun,
 )
@@ -381,6 +382,7 @@ def fill(number: int, *, start: int = 0) -> None:
         override(f"sub_{i}")
         note(f"Note {i}")
         alert(f"Alert {i}", key=f"{i}")
+        incident(f"Incident {i}")
         finding(f"cs_{i}")
         run()
         ReasonCode.objects.create(code=f"code_{i}", label=f"Reason {i}")

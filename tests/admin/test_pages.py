@@ -243,6 +243,7 @@ def test_what_stripe_and_customers_write_is_text(support: Client) -> None:
     rows.override(HOSTILE, status=HOSTILE, actor=HOSTILE, reason=HOSTILE)
     rows.note(HOSTILE, actor=HOSTILE, withdrawn_by=HOSTILE)
     rows.alert(HOSTILE, detail=HOSTILE, page=f"javascript:{HOSTILE}", delivery_error=HOSTILE)
+    rows.incident(HOSTILE, owner=HOSTILE, closing_report=HOSTILE, opened_by=HOSTILE)
     rows.finding(HOSTILE, kind=HOSTILE, verdict=HOSTILE, owner=HOSTILE, state_reason=HOSTILE)
     rows.run(actor=HOSTILE, error=HOSTILE, stage=HOSTILE, differences={HOSTILE: 1}, **HOSTILE_RUN)
     rows.grant(source=HOSTILE)
@@ -359,6 +360,7 @@ def test_an_operation_that_was_not_done_says_so(support: Client, status: str, sa
         ({"id": "evt_1"}, rows.event),
         ({"id": "price_1"}, rows.price),
         ({"id": "operation:op_1"}, rows.record),
+        ({"id": "No webhooks come in"}, rows.incident),
     ],
 )
 def test_an_id_leads_to_its_page(
