@@ -5,9 +5,10 @@ from typing import Any
 from django.http import HttpRequest
 from django.utils import timezone
 
-from billing.admin.home import alerts, findings, flow, money, runs, sections
+from billing.admin.home import alerts, findings, flow, incidents, money, runs, sections
 from billing.admin.home.figures import TONES, Figure, Section
 from billing.admin.operations import GRANT, RECORD, REPLAY_MISSED, SYNC, SYNC_EVERYTHING
+from billing.permissions import VIEW_INCIDENT
 
 __all__ = ["Figure", "Section", "dashboard"]
 
@@ -20,6 +21,8 @@ def dashboard(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
     shown: list[Section] = []
     if may_view("billing.view_alert"):
         context["alerts"] = alerts.open_alerts(now)
+    if may_view(VIEW_INCIDENT):
+        shown.append(incidents.section(request, now))
     if may_view("billing.view_findingrecord"):
         shown.append(findings.section())
     if may_view("billing.view_operationrecord"):
