@@ -1,6 +1,7 @@
 """What a stretch of work took: time, SQL statements, requests to Stripe, memory."""
 
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -53,8 +54,13 @@ def measured() -> Iterator[Work]:
 
 def api_calls() -> int:
     """How many requests of Stripe's API the sandbox has answered."""
+    return sum(requests_by_path().values())
+
+
+def requests_by_path() -> Counter[str]:
+    """The same, by path, such as `GET /v1/invoices/{id}`."""
     counters = httpx.get(f"{settings.STRIPE_API_BASE}/_sandbox/counters", trust_env=False)
-    return int(counters.raise_for_status().json()["total"])
+    return Counter(counters.raise_for_status().json()["routes"])
 
 
 def peak_memory() -> int:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from backoffice.sandbox.world import build_world
+from backoffice.sandbox.world.settings import USUAL, Shape
 from tests.sandbox.server import SandboxProcess
 from tests.sandbox.test_fidelity import stored
 
@@ -24,9 +25,9 @@ def contents(path: Path) -> list[Any]:
         db.close()
 
 
-def build(path: Path, customers: int, seed: int) -> list[Any]:
+def build(path: Path, customers: int, seed: int, shape: Shape = USUAL) -> list[Any]:
     """The rows of a new world."""
-    build_world(path, customers, seed, now=NOW, base_url="http://127.0.0.1:1")
+    build_world(path, customers, seed, now=NOW, base_url="http://127.0.0.1:1", shape=shape)
     return contents(path)
 
 
@@ -76,6 +77,23 @@ def test_a_world_is_varied(tmp_path: Path) -> None:
     assert any("user_id" not in entry["metadata"] for entry in by_kind["customer"])
     for price in by_kind["price"]:
         assert int(price["metadata"]["lead_credits"]) > 0
+
+
+def test_a_world_may_be_of_old_subscribers_alone(tmp_path: Path) -> None:
+    shape = Shape(months=6, most_months=14, all_subscribe=True, event_days=3)
+    made = [json.loads(row[4]) for row in build(tmp_path / "a.db", 300, 1, shape)]
+    counted = Counter(entry["object"] for entry in made)
+    subscribers = {entry["customer"] for entry in made if entry["object"] == "subscription"}
+    assert len(subscribers) == counted["customer"] == counted["subscription"] == 300
+    assert counted["invoice"] > 2 * 300
+    for entry in made:
+        match entry["object"]:
+            case "event":
+                assert entry["created"] >= NOW - 3 * DAY
+            case "checkout.session":
+                assert entry["mode"] == "subscription"
+            case "customer":
+                assert entry["metadata"]["user_id"]
 
 
 def test_nothing_in_a_world_is_in_the_future(tmp_path: Path) -> None:

@@ -11,20 +11,23 @@ from pathlib import Path
 
 from backoffice.sandbox.store import Row, Store
 from backoffice.sandbox.world.catalogue import Catalogue, make_catalogue
-from backoffice.sandbox.world.lives import Settings, customer_rows
+from backoffice.sandbox.world.lives import customer_rows
+from backoffice.sandbox.world.settings import USUAL, Settings, Shape
 
 ALONE = 2000
 """Up to so many customers one process is quicker than several."""
 CHUNK = 250
 
 
-def build_world(path: Path, customers: int, seed: int, *, now: int, base_url: str) -> None:
+def build_world(
+    path: Path, customers: int, seed: int, *, now: int, base_url: str, shape: Shape = USUAL
+) -> None:
     """Makes the file `path`, which must not exist; it appears only once it is complete.
 
-    The same `customers`, `seed` and `now` (epoch seconds, when the world ends) give the same ids,
-    amounts and times; `base_url` is where the links in objects point to.
+    The same `customers`, `seed`, `shape` and `now` (epoch seconds, when the world ends) give the
+    same ids, amounts and times; `base_url` is where the links in objects point to.
     """
-    settings = Settings(seed, now, base_url)
+    settings = Settings(seed, now, base_url, shape)
     catalogue = make_catalogue(settings.seed, now, base_url)
     unfinished = path.with_name(f"{path.name}.unfinished")
     unfinished.unlink(missing_ok=True)

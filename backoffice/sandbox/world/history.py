@@ -8,7 +8,7 @@ from backoffice.sandbox.store import Row, Store, row_of
 from backoffice.sandbox.types import Json
 from backoffice.sandbox.work import Stored, Work
 
-EVENTS_KEPT = 30 * 86400
+EVENT_DAYS = 30
 
 
 class Unstored(Store):
@@ -67,14 +67,20 @@ class History(Work):
 
 
 def history(
-    rng: random.Random, start: int, until: int, base_url: str, known: dict[str, Stored]
+    rng: random.Random,
+    start: int,
+    until: int,
+    base_url: str,
+    known: dict[str, Stored],
+    *,
+    event_days: float = EVENT_DAYS,
 ) -> History:
-    """An empty history that starts at `start`; events are made for the 30 days before `until`."""
+    """An empty history that starts at `start`; events are made for the last days of it."""
     return History(
         Unstored(Ids(rng)),
         start,
         base_url,
-        events_since=until - EVENTS_KEPT,
+        events_since=int(until - event_days * 86400),
         until=until,
         known=known,
     )

@@ -22,20 +22,12 @@ from backoffice.sandbox.types import Json
 from backoffice.sandbox.world.catalogue import Catalogue
 from backoffice.sandbox.world.history import History, history
 from backoffice.sandbox.world.names import person
+from backoffice.sandbox.world.settings import Settings
 
 DAY = 86400
 HOUR = 3600
 MONTH = 30 * DAY
 SUCCESS_URL = "https://marketplace.example/billing/done"
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What makes a world: its seed, when it ends, and where its links point to."""
-
-    seed: int
-    now: int
-    base_url: str
 
 
 @dataclass
@@ -67,16 +59,20 @@ class Life:
 
 def customer_rows(settings: Settings, catalogue: Catalogue, number: int) -> list[Row]:
     """The rows of customer `number` with everything that ever happened to them."""
-    rng = random.Random(f"{settings.seed} {number}")  # noqa: S311
-    fate = rng.choices(list(FATES), [weight for weight, _ in FATES.values()])[0]
+    rng, shape = random.Random(f"{settings.seed} {number}"), settings.shape  # noqa: S311
+    fates = [fate for fate in FATES if not (shape.all_subscribe and fate == "buyer")]
+    fate = rng.choices(fates, [FATES[fate][0] for fate in fates])[0]
     live = FATES[fate][1]
-    months = min(int(rng.expovariate(0.6)), 11)
+    months = min(int(rng.expovariate(1 / shape.months)), shape.most_months)
     age = {"trialing": 12 * DAY, "incomplete": 20 * HOUR}.get(fate, (months + 1) * MONTH)
     born = settings.now - int(age * (0.15 + 0.8 * rng.random()))
-    work = history(rng, born, settings.now, settings.base_url, catalogue.known)
-    life = _join(work, rng, catalogue, number)
+    work = history(
+        rng, born, settings.now, settings.base_url, catalogue.known, event_days=shape.event_days
+    )
+    life = _join(work, rng, catalogue, number, is_known=shape.all_subscribe)
     live(life)
-    for _ in range(min(int(rng.expovariate(1.1 if fate != "buyer" else 0.7)), 4)):
+    packs = min(int(rng.expovariate(1.1 if fate != "buyer" else 0.7)), 4)
+    for _ in range(0 if shape.all_subscribe else packs):
         _buy_pack(life)
     if fate == "canceled" and life.chance(0.05):
         _leave(life)
@@ -86,10 +82,12 @@ def customer_rows(settings: Settings, catalogue: Catalogue, number: int) -> list
     return work.all_rows()
 
 
-def _join(work: History, rng: random.Random, catalogue: Catalogue, number: int) -> Life:
-    """The customer signs up and leaves a card."""
+def _join(
+    work: History, rng: random.Random, catalogue: Catalogue, number: int, *, is_known: bool
+) -> Life:
+    """The customer signs up and leaves a card; a few are no users that we know of."""
     name, email = person(rng, number)
-    user_id = f"u_{number:05d}" if rng.random() < 0.97 else None
+    user_id = f"u_{number:05d}" if rng.random() < 0.97 or is_known else None
     customer = people.create_customer(
         work, email=email, metadata={"user_id": user_id} if user_id else {}, name=name
     )
