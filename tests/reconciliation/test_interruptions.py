@@ -1,31 +1,23 @@
-"""Runs that are killed, refused, slowed down, or started twice."""
+"""Runs that are interrupted, refused, slowed down, or started twice."""
 
-import json
-import signal
-import subprocess
-import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
+from django.core.management import CommandError, call_command
 from django.db import connection
+from django.utils import timezone
 from pytest_django import Settings
 
-from backoffice.postgres import BASE_DIR
 from billing import tasks
 from billing.diagnosis.kinds import Kind
 from billing.gateway.client import GatewayError, StripeUnavailableError, gateway
 from billing.gateway.pace import wait_for_turn
 from billing.models import FindingRecord, ReconciliationRun, RequestPace
-from billing.projection.bulk import sync_everything
-from billing.reconciliation import reading, runs
+from billing.reconciliation import runs
 from tests.diagnosis.planting import deliver_all_but, subscribed
 from tests.operations.shop import Shop
-from tests.sandbox.server import SandboxProcess, run_sandbox
-from tests.support.databases import Database
-from tests.support.environment import SECRET_KEY, child_environment
-from tests.support.events import deliver_and_drain, events_of
-from tests.support.waiting import wait_until
 
 NO_GRACE = timedelta(seconds=-2)
 
@@ -34,59 +26,6 @@ def lost_pack(shop: Shop) -> str:
     session = str(shop.buy()["checkout_session"])
     deliver_all_but(shop, "checkout.session.completed")
     return session
-
-
-def command(
-    database: Database, sandbox: SandboxProcess, *arguments: str
-) -> "subprocess.Popen[str]":
-    return subprocess.Popen(
-        [sys.executable, "manage.py", "reconcile", *arguments],
-        cwd=BASE_DIR,
-        env=child_environment(
-            DATABASE_URL=database.url, STRIPE_API_BASE=sandbox.url, STRIPE_SECRET_KEY=SECRET_KEY
-        ),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
-def test_a_run_that_is_killed_goes_on_where_it_was(
-    real_database: Database, tmp_path: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """SIGKILL while lists are read; the next start is the same run, and reads only the rest.
-
-    Meanwhile a second run is refused, and says who is at it.
-    """
-    with run_sandbox(tmp_path / "sandbox.sqlite3", customers=60) as sandbox:
-        settings.STRIPE_API_BASE, settings.STRIPE_SECRET_KEY = sandbox.url, SECRET_KEY
-        sync_everything(actor="test")
-        deliver_and_drain(events_of(sandbox))
-        monkeypatch.setattr(reading, "SLICE", 20)
-        sandbox.control("faults", path="/v1/invoices", delay_seconds=15)
-        killed = command(real_database, sandbox, "full", "--actor", "rita")
-        done = ReconciliationRun.objects.filter(slices__done=True)
-        wait_until(done.exists, seconds=60)
-
-        second = command(real_database, sandbox, "daily", "--json")
-        said = json.loads(second.communicate(timeout=60)[0])
-        assert second.returncode == 2
-        assert "under way, started by cli:rita" in said["error"]
-
-        killed.send_signal(signal.SIGKILL)
-        killed.communicate(timeout=30)
-        sandbox.control("faults", http="DELETE")
-        read = ReconciliationRun.objects.get().slices.filter(done=True).count()
-        before = sandbox.control("counters", http="GET")["total"]
-        resumed = command(real_database, sandbox, "full", "--json")
-        out, err = resumed.communicate(timeout=120)
-        document = json.loads(out)
-    run = ReconciliationRun.objects.get()
-    assert (run.pk, run.status, run.actor) == (document["run"], "done", "cli:rita"), err
-    assert document["counts"]["invoice"]["stripe"] == document["counts"]["invoice"]["here"] > 0
-    assert read > 0
-    assert before > 0
-    assert resumed.returncode == (1 if run.found else 0)
 
 
 @pytest.mark.django_db
@@ -186,18 +125,31 @@ def test_an_old_interruption_is_given_up(shop: Shop) -> None:
     assert (old.suspects.count(), old.slices.count()) == (0, 0)
 
 
-@pytest.mark.usefixtures("real_database", "sandbox")
-def test_a_scheduled_run_comes_back_where_a_command_is_at_work() -> None:
-    """The morning's run is not left out: the job fails, and is tried again every ten minutes."""
+@contextmanager
+def somebody_at_work() -> Iterator[None]:
+    """Another process has the lock of all runs."""
     elsewhere = connection.copy()
     with elsewhere.cursor() as cursor:
         cursor.execute("SELECT pg_advisory_lock(hashtextextended('reconciliation', 2))")
-        with pytest.raises(runs.AlreadyRunningError):
-            tasks.reconcile(kind="daily", actor="schedule")
+        yield
         cursor.execute("SELECT pg_advisory_unlock(hashtextextended('reconciliation', 2))")
     elsewhere.close()
+
+
+@pytest.mark.usefixtures("real_database", "sandbox")
+def test_a_scheduled_run_comes_back_where_a_command_is_at_work() -> None:
+    """The morning's run is not left out: the job fails, and is tried again every ten minutes."""
+    ReconciliationRun.objects.create(
+        kind="full", actor="cli:rita", stage="books", until=timezone.now()
+    )
+    with somebody_at_work():
+        with pytest.raises(runs.AlreadyRunningError):
+            tasks.reconcile(kind="daily", actor="schedule")
+        with pytest.raises(CommandError, match="under way, started by cli:rita, books") as refused:
+            call_command("reconcile", "daily")
+        assert refused.value.returncode == 2
     tasks.reconcile(kind="daily", actor="schedule")
-    assert ReconciliationRun.objects.get().status == "done"
+    assert ReconciliationRun.objects.get(kind="daily").status == "done"
 
 
 @pytest.mark.django_db
