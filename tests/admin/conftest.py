@@ -1,13 +1,17 @@
-"""Somebody logged in to the admin, in one role or another."""
+"""Somebody logged in to the admin, in one role or another, and a browser before it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 from django.contrib.auth.models import Group, User
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
+from playwright.sync_api import Page
 from pytest_django import Settings
+
+from tests.admin.desk import Desk
+from tests.support.back_office import BackOffice
 
 LogIn = Callable[..., Client]
 
@@ -45,3 +49,11 @@ def log_in(db: None) -> LogIn:
 @pytest.fixture
 def support(db: None) -> Client:
     return log_in_as("support")
+
+
+@pytest.fixture
+def desk(back_office: BackOffice, page: Page) -> Iterator[Desk]:
+    """Nobody is logged in yet. Errors in the browser's console fail the test."""
+    made = Desk(back_office, page)
+    yield made
+    assert made.errors == []

@@ -1,14 +1,12 @@
 """The admin as people use it: in a browser, by mouse, by keyboard, on a phone, in the dark."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
 from typing import Literal
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from django.contrib.auth.models import Group, User
 from django.urls import reverse
-from playwright.sync_api import ConsoleMessage, Page, ViewportSize, expect
+from playwright.sync_api import expect
 
 from billing.admin.cells import changelist_url, page_url, shorten
 from billing.admin.operations import PAGES
@@ -24,58 +22,13 @@ from billing.operations import bulk
 from billing.operations.base import Actor
 from billing.operations.credits import GrantCredits
 from tests.admin import rows
+from tests.admin.desk import PHONE, Desk, say_why
 from tests.admin.rows import HOSTILE, MODELS
 from tests.operations.shop import Shop, audits, balance
 from tests.sandbox.server import SandboxProcess
 from tests.support.back_office import BackOffice
 
 pytestmark = pytest.mark.browser
-expect.set_options(timeout=20_000)  # milliseconds, for machines with much else to do
-
-PASSWORD = "a-Long-passphrase-1"
-PHONE: ViewportSize = {"width": 390, "height": 844}
-
-
-@dataclass
-class Desk:
-    """A browser before the back office, and whatever went wrong in it."""
-
-    office: BackOffice
-    page: Page
-    errors: list[str] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        self.page.on("console", self._heard)
-        self.page.on("pageerror", lambda error: self.errors.append(str(error)))
-        self.page.on("dialog", lambda dialog: self.errors.append(f"dialog: {dialog.message}"))
-
-    def _heard(self, message: ConsoleMessage) -> None:
-        if message.type == "error" and "favicon.ico" not in message.location["url"]:
-            self.errors.append(message.text)
-
-    def open(self, path: str) -> None:
-        response = self.page.goto(self.office.url + path)
-        assert response is not None
-        assert response.status == 200, path
-
-    def log_in(self, role: str) -> None:
-        """As a user of that name and role, through the form."""
-        user = User.objects.create_user(role, password=PASSWORD, is_staff=True)
-        user.groups.set(Group.objects.filter(name=role))
-        self.page.context.clear_cookies()
-        self.open(reverse("admin:login"))
-        self.page.get_by_label("Username").fill(role)
-        self.page.get_by_label("Password").fill(PASSWORD)
-        self.page.keyboard.press("Enter")
-        expect(self.page.get_by_role("heading", name="Webhooks")).to_be_visible()
-
-
-@pytest.fixture
-def desk(back_office: BackOffice, page: Page) -> Iterator[Desk]:
-    """Nobody is logged in yet. Errors in the browser's console fail the test."""
-    made = Desk(back_office, page)
-    yield made
-    assert made.errors == []
 
 
 @pytest.fixture
@@ -97,12 +50,6 @@ def pay_a_pack_that_dies(shop: Shop) -> InboxEvent:
     worker.drain()
     shop.sandbox.control("faults", http="DELETE")
     return InboxEvent.objects.get(status=InboxEvent.Status.DEAD)
-
-
-def say_why(page: Page, words: str) -> None:
-    """Answers what every operation asks."""
-    page.get_by_label("Reason", exact=True).select_option("webhook_missed")
-    page.get_by_label("In your own words").fill(words)
 
 
 def test_support_puts_right_a_pack_that_was_paid_but_not_credited(desk: Desk, shop: Shop) -> None:

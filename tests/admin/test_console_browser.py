@@ -1,30 +1,20 @@
 """The customer's page in a browser: from "I paid and it does not work" to the fix."""
 
-from collections.abc import Iterator
 from typing import Literal
 
 import pytest
 from django.db import transaction
-from playwright.sync_api import Page, expect
+from playwright.sync_api import expect
 
 from billing.admin.cells import page_url
 from billing.ingress import worker
 from billing.models import BillingCustomer, LeadClaim, acting_as
-from tests.admin.test_browser import PHONE, Desk, say_why
-from tests.admin.test_search_browser import violations
+from tests.admin.desk import PHONE, Desk, say_why, violations
 from tests.operations.shop import Shop, balance
 from tests.sandbox.server import SandboxProcess
 from tests.support.back_office import BackOffice
 
 pytestmark = pytest.mark.browser
-
-
-@pytest.fixture
-def desk(back_office: BackOffice, page: Page) -> Iterator[Desk]:
-    """Errors in the browser's console fail the test."""
-    made = Desk(back_office, page)
-    yield made
-    assert made.errors == []
 
 
 @pytest.fixture

@@ -9,10 +9,7 @@ from playwright.sync_api import expect
 
 from billing.models import Alert
 from tests.admin import rows
-from tests.admin.test_browser import PHONE, Desk, desk
-from tests.admin.test_search_browser import violations
-
-__all__ = ["desk"]
+from tests.admin.desk import PHONE, Desk, violations
 
 pytestmark = pytest.mark.browser
 

@@ -1,38 +1,17 @@
 """The search in a browser: by keyboard from any page, on a phone, in light and in dark."""
 
-from collections.abc import Iterator
 from typing import Literal
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
 from django.urls import reverse
-from playwright.sync_api import Page, expect
+from playwright.sync_api import expect
 
 from billing.admin.cells import changelist_url, page_url
 from billing.models import BillingCustomer, BillingSubscription
 from tests.admin import rows
-from tests.admin.test_browser import PHONE, Desk
-from tests.support.back_office import BackOffice
+from tests.admin.desk import PHONE, Desk, violations
 
 pytestmark = pytest.mark.browser
-
-
-@pytest.fixture
-def desk(back_office: BackOffice, page: Page) -> Iterator[Desk]:
-    """Errors in the browser's console fail the test."""
-    made = Desk(back_office, page)
-    yield made
-    assert made.errors == []
-
-
-def violations(page: Page) -> list[str]:
-    """Axe's serious findings on the page as it is."""
-    return [
-        f"{violation['id']}: {node['html'][:200]}"
-        for violation in Axe().run(page).response["violations"]
-        if violation["impact"] in ("serious", "critical")
-        for node in violation["nodes"]
-    ]
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

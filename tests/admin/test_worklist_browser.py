@@ -1,6 +1,5 @@
 """The worklist in a browser: from the list to the finding, its fix, and gone."""
 
-from collections.abc import Iterator
 from datetime import timedelta
 
 import pytest
@@ -15,22 +14,13 @@ from billing.ingress import worker
 from billing.models import BulkJob, FindingRecord, ReconciliationRun
 from billing.reconciliation import runs
 from tests.admin import rows
-from tests.admin.test_browser import PHONE, Desk, say_why
-from tests.admin.test_search_browser import violations
+from tests.admin.desk import PHONE, Desk, say_why, violations
 from tests.operations.shop import Shop, balance
 from tests.sandbox.server import SandboxProcess
 from tests.support.back_office import BackOffice
 
 pytestmark = pytest.mark.browser
 NO_GRACE = timedelta(seconds=-2)  # what was lost just now is a difference, too
-
-
-@pytest.fixture
-def desk(back_office: BackOffice, page: Page) -> Iterator[Desk]:
-    """Errors in the browser's console fail the test."""
-    made = Desk(back_office, page)
-    yield made
-    assert made.errors == []
 
 
 @pytest.fixture

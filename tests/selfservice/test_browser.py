@@ -10,7 +10,8 @@ from playwright.sync_api import Browser, ConsoleMessage, Page, expect
 from billing.ingress import worker
 from billing.models import BillingCustomer
 from billing.selfservice import portal
-from tests.admin.test_browser import PHONE, Desk, desk, say_why
+from tests.admin.conftest import desk
+from tests.admin.desk import PHONE, Desk, say_why
 from tests.operations.shop import Shop, audits
 from tests.sandbox.server import SandboxProcess
 from tests.support.back_office import BackOffice
