@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from django.db import connection, transaction
+from django.db import transaction
 from django.utils import timezone
 
 from billing.diagnosis import checks
@@ -25,12 +25,11 @@ from billing.gateway.pace import wait_for_turn
 from billing.gateway.shapes import id_of
 from billing.ingress.handled import HANDLED
 from billing.models import (
-    BillingCustomer,
     InboxEvent,
     ReconciliationRun,
     ReconciliationSuspect,
 )
-from billing.reconciliation import worklist
+from billing.reconciliation import groups, worklist
 from billing.reconciliation.lists import EVENTS
 from billing.reconciliation.reading import trimmed
 
@@ -64,7 +63,7 @@ def examine_all(
     grace: timedelta = GRACE,
 ) -> None:
     """Examines everybody whom a run suspects and has not examined yet."""
-    stamp(run)
+    groups.stamp(run)
     open_ = run.suspects.filter(examined=False).order_by("person")
     total, done = open_.values("person").distinct().count(), 0
     while names := list(open_.values_list("person", flat=True).distinct()[:PEOPLE]):
@@ -89,48 +88,6 @@ def _mark(run: ReconciliationRun, one: Examined) -> None:
     run.suspects.filter(pk__in=ids).update(examined=True, in_flight=one.in_flight)
 
 
-def stamp(run: ReconciliationRun) -> None:
-    """Says of each suspect whose it is: a user's, a customer's, or an object's of nobody."""
-    with connection.cursor() as cursor:
-        cursor.execute(
-            """
-            UPDATE billing_reconciliation_suspects s
-            SET person = coalesce(
-                'u:' || (SELECT c.user_id FROM billing_customers c
-                         WHERE c.stripe_customer_id = s.stripe_customer_id),
-                'u:' || nullif(s.user_id, ''),
-                'c:' || nullif(s.stripe_customer_id, ''),
-                'o:' || s.object_id)
-            WHERE s.run_id = %s AND s.person = ''
-            """,
-            [run.pk],
-        )
-        # A guest's payment is of whoever the session names that was paid with it.
-        cursor.execute(
-            """
-            UPDATE billing_reconciliation_suspects s SET person = o.person
-            FROM billing_reconciliation_suspects o
-            WHERE s.run_id = %s AND o.run_id = s.run_id
-              AND starts_with(s.person, 'o:') AND NOT starts_with(o.person, 'o:')
-              AND coalesce(s.event->>'payment_intent',
-                           s.event->'data'->'object'->>'payment_intent')
-                  = nullif(o.event->>'payment_intent', '')
-            """,
-            [run.pk],
-        )
-
-
-def person_of(name: str) -> Person:
-    """Whom the name of a group of suspects stands for."""
-    kind, _, key = name.partition(":")
-    if kind == "u":
-        return Person.of_user(key)
-    if kind == "c":
-        row = BillingCustomer.objects.filter(stripe_customer_id=key).first()
-        return Person.of_customer(row) if row else Person(None, (key,))
-    return Person(None, ())
-
-
 def examine(
     name: str,
     suspects: list[ReconciliationSuspect],
@@ -142,7 +99,7 @@ def examine(
 
     `since` is from when on Stripe's lists were read: what is older is asked for by itself.
     """
-    one = Examined(person_of(name), suspects)
+    one = Examined(groups.person_of(name), suspects)
     asked = AtStripe(timezone.now())
     for kind, object_id in _objects(suspects):
         _ask(kind, object_id, asked, stripe)

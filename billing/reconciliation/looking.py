@@ -4,7 +4,7 @@ from django.db import transaction
 
 from billing.gateway.client import Gateway, gateway
 from billing.models import FindingRecord
-from billing.reconciliation import examining, worklist
+from billing.reconciliation import examining, groups, worklist
 from billing.reconciliation.subjects import suspects_of
 
 
@@ -15,14 +15,7 @@ def look_again(record: FindingRecord, stripe: Gateway | None = None) -> bool:
     not answer.
     """
     suspects = list(suspects_of(record))
-    name = (
-        f"u:{record.user_id}"
-        if record.user_id
-        else f"c:{record.stripe_customer_id}"
-        if record.stripe_customer_id
-        else f"o:{record.subject}"
-    )
-    one = examining.examine(name, suspects, stripe or gateway())
+    one = examining.examine(groups.name_of(record), suspects, stripe or gateway())
     with transaction.atomic():
         same = [f for f in one.found if (f.kind, f.subject) == (record.kind, record.subject)]
         worklist.keep(same, one.person, None)
