@@ -23,8 +23,8 @@ from billing.models import OperationRecord
 from billing.operations import approvals
 from billing.operations.base import (
     Actor,
+    AnyOperation,
     NotPermittedError,
-    Operation,
     OperationError,
     Plan,
     PlanChangedError,
@@ -94,7 +94,7 @@ def undo_view(request: HttpRequest, pk: int) -> HttpResponse:
     actor = Actor.of(request.user)
     answers = request.POST
 
-    def operation() -> Operation:
+    def operation() -> AnyOperation:
         return undo(
             record,
             actor=actor,
@@ -126,7 +126,7 @@ def undo_view(request: HttpRequest, pk: int) -> HttpResponse:
     return show(request, "undo", f"Undo: {named(record.name).title}", context)
 
 
-def permitted(operation: Operation) -> Operation:
+def permitted(operation: AnyOperation) -> AnyOperation:
     """The operation, if its actor may do it. Raises NotPermittedError."""
     if not operation.actor.may(operation.permission):
         raise NotPermittedError(

@@ -16,7 +16,7 @@ from unfold.widgets import (
 )
 
 from billing.models import ReasonCode
-from billing.operations.base import MAX_REASON, MAX_TICKET, Actor, Operation, Plan, new_key
+from billing.operations.base import MAX_REASON, MAX_TICKET, Actor, AnyOperation, Plan, new_key
 from billing.operations.credits import CorrectBalance, GrantCredits
 from billing.operations.replay import ReplayEvents
 from billing.operations.subscriptions import ReactivateSubscription
@@ -63,7 +63,7 @@ def active_reasons() -> list[tuple[str, str]]:
 class OperationForm(forms.Form):
     """What every operation asks for. Subclasses add what theirs needs besides."""
 
-    operation: ClassVar[type[Operation]]
+    operation: ClassVar[type[AnyOperation]]
     intro: ClassVar[str]
     usual: ClassVar[Mapping[str, str]] = {}  # reasons that are filled in, to be changed
 
@@ -180,7 +180,7 @@ class OperationForm(forms.Form):
         """The operation's own arguments, besides its target. Raises InvalidInputError."""
         return {}
 
-    def build(self, target: str, common: Mapping[str, Any]) -> Operation:
+    def build(self, target: str, common: Mapping[str, Any]) -> AnyOperation:
         """The operation on one target. Raises InvalidInputError."""
         return self.operation.on(target, **self.arguments(), **common)
 

@@ -62,7 +62,7 @@ from billing.models import OperationRecord
 from billing.operations import bulk
 from billing.operations.base import (
     Actor,
-    Operation,
+    AnyOperation,
     OperationError,
     Plan,
     PlanChangedError,
@@ -84,7 +84,7 @@ class OperationPage:
     in_background: bool = False  # it takes too long for a page
 
     @property
-    def operation(self) -> type[Operation]:
+    def operation(self) -> type[AnyOperation]:
         return self.form.operation
 
     @property

@@ -8,7 +8,7 @@ from django.utils import timezone
 from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
 
 from billing.admin.forms import MAX_ID, OperationForm, TargetsField
-from billing.operations.base import Operation
+from billing.operations.base import AnyOperation
 from billing.operations.replay import ReplayEvents
 from billing.operations.selection import INBOX, MISSING, UNDELIVERED
 
@@ -61,7 +61,7 @@ class ReplayMissedForm(OperationForm):
     )
     field_order = ("source", "since", "until", "types", "customer")
 
-    def build(self, target: str, common: Mapping[str, Any]) -> Operation:
+    def build(self, target: str, common: Mapping[str, Any]) -> AnyOperation:
         answers = self.cleaned_data
         selection = {
             "source": answers["source"],

@@ -22,9 +22,9 @@ from billing.gateway.client import GatewayError, StripeNotConfiguredError
 from billing.operations.base import (
     OTHER,
     Actor,
+    AnyOperation,
     Change,
     InvalidInputError,
-    Operation,
     OperationError,
     Plan,
     Result,
@@ -135,7 +135,7 @@ class OperationCommand(OperatorCommand):
         )
 
     @abstractmethod
-    def build(self, options: dict[str, Any], **common: Any) -> Operation:
+    def build(self, options: dict[str, Any], **common: Any) -> AnyOperation:
         """The operation that the options ask for; `common` is actor, reasons and key."""
 
     def answer(self, options: dict[str, Any]) -> Answer:
@@ -152,7 +152,7 @@ class OperationCommand(OperatorCommand):
         return applied(operation, operation.apply())
 
 
-def planned(operation: Operation, plan: Plan) -> Answer:
+def planned(operation: AnyOperation, plan: Plan) -> Answer:
     """The answer of a dry run."""
     lines = [plan.summary, *changes_as_lines(plan.changes)]
     lines += [f"  at Stripe: {call}" for call in plan.calls]
@@ -162,7 +162,7 @@ def planned(operation: Operation, plan: Plan) -> Answer:
     return Answer(document, lines, plan.blocked)
 
 
-def applied(operation: Operation, result: Result) -> Answer:
+def applied(operation: AnyOperation, result: Result) -> Answer:
     """The answer of an operation that was carried out now, or by an earlier try."""
     again = ["Done by an earlier try; nothing was done now."] if result.already_done else []
     lines = [*again, result.summary, *changes_as_lines(result.changes)]

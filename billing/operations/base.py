@@ -168,8 +168,8 @@ class Result:
         return asdict(self)
 
 
-class Operation(ABC):
-    """One change that a person asks for.
+class AnyOperation(ABC):
+    """One change that a person asks for: planned, then applied, by itself or in another's name.
 
     `key` makes it happen once: it is made when the form is rendered or the command
     starts, it is unique in our tables, and it goes to Stripe as idempotency key.
@@ -230,20 +230,51 @@ class Operation(ABC):
         """
 
     @abstractmethod
+    def apply(self, *, seen: str | None = None) -> Result:
+        """Does it once, and records what became of it.
+
+        `seen` is the digest of the plan that was shown. Raises OperationError.
+        """
+
+    @classmethod
+    def undoing(cls, record: OperationRecord, **common: Any) -> "AnyOperation":
+        """The operation that takes an applied one back; `common` as for the constructor.
+
+        Raises CannotUndoError.
+        """
+        raise CannotUndoError(f"“{cls.title}” cannot be taken back.")
+
+    def check(self) -> None:
+        """Raises NotPermittedError or InvalidInputError before anything is read."""
+        if not self.actor.may(self.permission):
+            raise NotPermittedError(
+                f"You may not do this: it needs the permission “{self.permission}”."
+            )
+        if not self.reason:
+            raise InvalidInputError("Give a reason: it stands in the audit log.")
+        if len(self.reason) > MAX_REASON:
+            raise InvalidInputError(f"The reason is too long: at most {MAX_REASON} characters.")
+        if len(self.ticket) > MAX_TICKET:
+            raise InvalidInputError(f"The ticket is too long: at most {MAX_TICKET} characters.")
+        if "\x00" in self.reason + self.ticket:
+            raise InvalidInputError("The reason contains a NUL character.")
+        if not ReasonCode.objects.filter(code=self.reason_code, is_active=True).exists():
+            known = ReasonCode.objects.filter(is_active=True).values_list("code", flat=True)
+            raise InvalidInputError(
+                f"“{self.reason_code[:60]}” is no reason to choose. There are: {', '.join(known)}."
+            )
+
+
+class Operation(AnyOperation):
+    """A change that is recorded, approved where it is large, done and audited as what it is."""
+
+    @abstractmethod
     def run(self, record: OperationRecord) -> Result:
         """Does it, inside `self.committing(record)` where it writes here."""
 
     @abstractmethod
     def audit_payload(self, result: Result) -> dict[str, Any]:
         """What the audit event says besides actor, reason and changes."""
-
-    @classmethod
-    def undoing(cls, record: OperationRecord, **common: Any) -> "Operation":
-        """The operation that takes an applied one back; `common` as for the constructor.
-
-        Raises CannotUndoError.
-        """
-        raise CannotUndoError(f"“{cls.title}” cannot be taken back.")
 
     def apply(self, *, seen: str | None = None) -> Result:
         """Checks permission and reason, does it once, and records what became of it.
@@ -288,26 +319,6 @@ class Operation(ABC):
                 _fail(record, f"{type(error).__name__}: {error}")
                 logger.exception("operation %s failed", self.name)
                 raise
-
-    def check(self) -> None:
-        """Raises NotPermittedError or InvalidInputError before anything is read."""
-        if not self.actor.may(self.permission):
-            raise NotPermittedError(
-                f"You may not do this: it needs the permission “{self.permission}”."
-            )
-        if not self.reason:
-            raise InvalidInputError("Give a reason: it stands in the audit log.")
-        if len(self.reason) > MAX_REASON:
-            raise InvalidInputError(f"The reason is too long: at most {MAX_REASON} characters.")
-        if len(self.ticket) > MAX_TICKET:
-            raise InvalidInputError(f"The ticket is too long: at most {MAX_TICKET} characters.")
-        if "\x00" in self.reason + self.ticket:
-            raise InvalidInputError("The reason contains a NUL character.")
-        if not ReasonCode.objects.filter(code=self.reason_code, is_active=True).exists():
-            known = ReasonCode.objects.filter(is_active=True).values_list("code", flat=True)
-            raise InvalidInputError(
-                f"“{self.reason_code[:60]}” is no reason to choose. There are: {', '.join(known)}."
-            )
 
     def under_way(self) -> list[str]:
         """Warnings of other operations on the same subject that have not come to an end."""

@@ -17,10 +17,10 @@ from django.db.models.functions import Now
 from billing.models import BulkItem, BulkJob
 from billing.operations.base import (
     Actor,
+    AnyOperation,
     BlockedError,
     InvalidInputError,
     NotPermittedError,
-    Operation,
     OperationError,
     Result,
     new_key,
@@ -34,7 +34,7 @@ Status = BulkItem.Status
 
 
 def draft(
-    operation: type[Operation],
+    operation: type[AnyOperation],
     targets: Iterable[str],
     *,
     answers: Mapping[str, Any],

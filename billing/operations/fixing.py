@@ -3,12 +3,12 @@
 from typing import Any
 
 from billing.models import FindingRecord, OperationRecord
-from billing.operations.base import BlockedError, Operation, Plan, Result
+from billing.operations.base import AnyOperation, BlockedError, Plan, Result
 from billing.operations.findings import PREFIX, number_of
 from billing.permissions import FIX_FINDING
 
 
-class FixFinding(Operation):
+class FixFinding(AnyOperation):
     """Runs the operation that a finding recommends, exactly as it fills it in.
 
     What is planned, approved, recorded and audited is that operation, under this one's key and
@@ -56,12 +56,6 @@ class FixFinding(Operation):
         recommended.report = self.report
         return self._noted(recommended.apply(seen=seen))
 
-    def run(self, record: OperationRecord) -> Result:
-        raise NotImplementedError("The recommended operation runs in its place.")
-
-    def audit_payload(self, result: Result) -> dict[str, Any]:
-        raise NotImplementedError("The recommended operation is audited in its place.")
-
     def _noted(self, result: Result) -> Result:
         """The finding names the operation that was done for it."""
         if not result.requested:
@@ -75,14 +69,14 @@ class FixFinding(Operation):
             return "It is resolved: nothing is left to do."
         return "" if row.fix else "No operation mends it by itself: open it, and see."
 
-    def _recommended(self, row: FindingRecord) -> Operation:
+    def _recommended(self, row: FindingRecord) -> AnyOperation:
         """Raises InvalidInputError, and OperationError for an operation that is no more."""
         from billing.operations.registry import named  # which lists this one, too
 
         name = str((row.fix or {}).get("operation"))
         return named(name)(**row.fix_params, **self._common())
 
-    def _again(self, record: OperationRecord) -> Operation:
+    def _again(self, record: OperationRecord) -> AnyOperation:
         """The operation that an earlier try with this key began, whatever is recommended now."""
         from billing.operations.registry import named
 

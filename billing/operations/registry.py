@@ -1,7 +1,7 @@
 """Every operation by its name, and how a recorded one is built again."""
 
 from billing.models import OperationRecord
-from billing.operations.base import Actor, CannotUndoError, Operation, OperationError
+from billing.operations.base import Actor, AnyOperation, CannotUndoError, OperationError
 from billing.operations.billing_page import CreateBillingLink
 from billing.operations.cancellation import CancelAtPeriodEnd
 from billing.operations.claims import RefundClaim
@@ -32,7 +32,7 @@ from billing.operations.subscriptions import ReactivateSubscription
 from billing.operations.sync import SyncFromStripe
 from billing.operations.tying import TieOutBalance
 
-ALL: tuple[type[Operation], ...] = (
+ALL: tuple[type[AnyOperation], ...] = (
     SyncFromStripe,
     GrantCredits,
     CorrectBalance,
@@ -71,14 +71,14 @@ ALL: tuple[type[Operation], ...] = (
 BY_NAME = {operation.name: operation for operation in ALL}
 
 
-def named(name: str) -> type[Operation]:
+def named(name: str) -> type[AnyOperation]:
     """The operation of this name. Raises OperationError for one that is no more."""
     if name not in BY_NAME:
         raise OperationError(f"There is no operation “{name}” any more.")
     return BY_NAME[name]
 
 
-def rebuild(record: OperationRecord) -> Operation:
+def rebuild(record: OperationRecord) -> AnyOperation:
     """A recorded operation as it was asked for, by whom it was asked for.
 
     Raises NotPermittedError where its actor is gone, and InvalidInputError.
@@ -94,7 +94,7 @@ def rebuild(record: OperationRecord) -> Operation:
     )
 
 
-def undo(record: OperationRecord, *, actor: Actor, reason: str, **common: str) -> Operation:
+def undo(record: OperationRecord, *, actor: Actor, reason: str, **common: str) -> AnyOperation:
     """The operation that takes an applied one back. Raises CannotUndoError with why not."""
     if record.status != OperationRecord.Status.APPLIED:
         raise CannotUndoError("It was not applied: there is nothing to take back.")

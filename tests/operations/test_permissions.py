@@ -10,7 +10,7 @@ from django.contrib.auth.models import AnonymousUser, Group, User
 
 import billing.operations
 from billing.models import BillingEvent, CreditEntry, OperationRecord
-from billing.operations.base import Actor, InvalidInputError, NotPermittedError, Operation
+from billing.operations.base import Actor, AnyOperation, InvalidInputError, NotPermittedError
 from billing.operations.billing_page import CreateBillingLink
 from billing.operations.cancellation import CancelAtPeriodEnd
 from billing.operations.claims import RefundClaim
@@ -37,8 +37,8 @@ from billing.operations.sync import SyncFromStripe
 from billing.operations.tying import TieOutBalance
 from billing.permissions import OPERATIONS, ROLES
 
-Make = Callable[[Actor, str], Operation]
-MAKERS: dict[type[Operation], Make] = {
+Make = Callable[[Actor, str], AnyOperation]
+MAKERS: dict[type[AnyOperation], Make] = {
     SyncFromStripe: lambda actor, reason: SyncFromStripe(
         kind="customer", id="cus_1", actor=actor, reason=reason
     ),
@@ -143,13 +143,13 @@ MAY = {
 }
 
 
-def all_operations() -> set[type[Operation]]:
+def all_operations() -> set[type[AnyOperation]]:
     for module in pkgutil.iter_modules(billing.operations.__path__, "billing.operations."):
         importlib.import_module(module.name)
-    return {one for one in below(Operation) if not inspect.isabstract(one)}
+    return {one for one in below(AnyOperation) if not inspect.isabstract(one)}
 
 
-def below(parent: type[Operation]) -> Iterator[type[Operation]]:
+def below(parent: type[AnyOperation]) -> Iterator[type[AnyOperation]]:
     for child in parent.__subclasses__():
         yield child
         yield from below(child)
@@ -170,7 +170,7 @@ def test_every_role_is_tried() -> None:
 @pytest.mark.parametrize("role", sorted(MAY))
 @pytest.mark.parametrize("operation", MAKERS, ids=lambda one: one.name)
 def test_a_role_may_do_what_it_is_for_and_nothing_else(
-    role: str, operation: type[Operation]
+    role: str, operation: type[AnyOperation]
 ) -> None:
     user = User.objects.create_user("someone", is_staff=True)
     user.groups.add(Group.objects.get(name=role))
@@ -185,7 +185,7 @@ def test_a_role_may_do_what_it_is_for_and_nothing_else(
 
 @pytest.mark.django_db
 @pytest.mark.parametrize("operation", MAKERS, ids=lambda one: one.name)
-def test_nobody_is_nobody(operation: type[Operation]) -> None:
+def test_nobody_is_nobody(operation: type[AnyOperation]) -> None:
     with pytest.raises(NotPermittedError):
         MAKERS[operation](Actor("?", AnonymousUser()), "A reason").apply()
 
@@ -194,7 +194,7 @@ def test_nobody_is_nobody(operation: type[Operation]) -> None:
 @pytest.mark.parametrize("reason", ["", "  \n", "x" * 2001, "nul \x00"])
 @pytest.mark.parametrize("operation", MAKERS, ids=lambda one: one.name)
 def test_a_reason_is_needed_before_anything_is_read_or_written(
-    operation: type[Operation], reason: str
+    operation: type[AnyOperation], reason: str
 ) -> None:
     with pytest.raises(InvalidInputError, match="reason"):
         MAKERS[operation](Actor.cli("bob"), reason).apply()

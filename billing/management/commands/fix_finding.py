@@ -5,7 +5,6 @@ from typing import Any
 from django.core.management.base import CommandParser
 
 from billing.management.command import OperationCommand
-from billing.operations.base import Operation
 from billing.operations.fixing import FixFinding
 
 
@@ -17,5 +16,5 @@ class Command(OperationCommand):
         super().add_arguments(parser)
         parser.add_argument("finding", metavar="FINDING_ID", help="The number of the finding.")
 
-    def build(self, options: dict[str, Any], **common: Any) -> Operation:
+    def build(self, options: dict[str, Any], **common: Any) -> FixFinding:
         return FixFinding(finding_id=options["finding"], **common)
