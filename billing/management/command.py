@@ -38,12 +38,14 @@ DONE, ATTENTION, USAGE = 0, 1, 2  # exit codes
 class Answer:
     """What a command says: a document for programs, lines for people, and its exit code.
 
-    `attention` is a sentence on what a person has to do yet, '' for nothing.
+    `attention` is a sentence on what a person has to do yet, '' for nothing; `is_unfinished`
+    where nobody knows, since it could not be found out.
     """
 
     document: dict[str, Any]
     lines: list[str] = field(default_factory=list)
     attention: str = ""
+    is_unfinished: bool = False
 
 
 class OperatorCommand(BaseCommand, ABC):
@@ -92,7 +94,8 @@ class OperatorCommand(BaseCommand, ABC):
             status = "attention" if answer.attention else "done"
             self.write(options, {"status": status, **answer.document}, answer.lines)
             if answer.attention:
-                raise CommandError(answer.attention, returncode=ATTENTION)
+                code = self.unfinished if answer.is_unfinished else ATTENTION
+                raise CommandError(answer.attention, returncode=code)
 
     def fail(self, options: dict[str, Any], sentence: str, code: int = ATTENTION) -> None:
         """Ends the command with `sentence` and an exit code other than 0."""

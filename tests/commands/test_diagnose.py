@@ -7,7 +7,7 @@ from django.core.management import load_command_class
 
 from billing.diagnosis.findings import Fix
 from billing.management.command_lines import COMMANDS, arguments, command_line
-from billing.models import BillingCustomer
+from billing.models import BillingCustomer, InboxEvent
 from billing.operations.base import Actor
 from billing.operations.registry import BY_NAME
 from tests.commands.conftest import Ran, Run
@@ -127,13 +127,20 @@ def test_several_people_are_listed_to_choose_from(run: Run, shop: Shop) -> None:
 def test_a_silent_stripe_leaves_what_our_own_rows_tell(
     run: Run, shop: Shop, sandbox: SandboxProcess
 ) -> None:
+    """That they tell nothing is no word that all is well: it could not finish."""
     customer = lost_pack(shop)
     sandbox.control("faults", path="/v1/*", status=503)
     ran = run("diagnose", customer, "--json")
-    assert ran.code == 1
+    assert ran.code == 2
     assert "Stripe did not answer:" in ran.error
     assert ran.document["findings"] == []
     assert ran.document["silence"]
+
+    InboxEvent.objects.filter(customer_id=customer).update(status=InboxEvent.Status.DEAD)
+    ran = run("diagnose", customer, "--json")
+    assert ran.code == 1
+    assert "Stripe did not answer:" in ran.error
+    assert ran.document["findings"]
 
 
 def test_without_stripe_nothing_is_asked(run: Run, shop: Shop) -> None:
@@ -164,7 +171,7 @@ def test_an_id_that_is_not_here_while_stripe_is_silent(
 ) -> None:
     sandbox.control("faults", path="/v1/*", status=503)
     ran = run("diagnose", "cus_unknown123456", "--json")
-    assert ran.code == 1
+    assert ran.code == 2
     assert "Stripe did not answer" in ran.error
     assert ran.document["customer"] is None
 

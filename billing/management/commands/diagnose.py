@@ -13,7 +13,7 @@ from billing.diagnosis.findings import Finding, Report
 from billing.diagnosis.kinds import Kind
 from billing.diagnosis.search import Found, Hit, Looked, look_up, search
 from billing.formatting import format_time, iso_time
-from billing.management.command import Answer, OperatorCommand
+from billing.management.command import USAGE, Answer, OperatorCommand
 from billing.management.command_lines import command_line
 from billing.models import BillingCustomer, InboxEvent, Purchase
 from billing.operations.base import InvalidInputError
@@ -24,9 +24,11 @@ class Command(OperatorCommand):
         "Say what is wrong with a customer and what mends it, from whatever they gave: an email, a"
         " name, our id of the user, any id of Stripe's, an invoice's number, a lead's id, or a"
         " card's last four digits with an amount or a date. Changes nothing. Ends with 0 if"
-        " nothing is wrong, 1 if something is, 2 if nothing matches or several people do."
+        " nothing is wrong, 1 if something is, 2 if nothing matches or several people do, or if"
+        " nothing was found and Stripe did not answer."
     )
     example = "diagnose ada@example.com --json"
+    unfinished = USAGE
     failed = MappingProxyType({"customer": None, "findings": ()})
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -91,7 +93,8 @@ def examined(person: Person, *, ask: bool, about: tuple[str, ...] = ()) -> Answe
     lines = [who(facts), *([how] if how else []), *said]
     if not report.findings and not report.silence:
         lines.append(f"Nothing is wrong: {len(checks.ALL)} checks were made.")
-    return Answer(document, lines, attention(report))
+    is_unfinished = bool(report.silence) and not report.findings
+    return Answer(document, lines, attention(report), is_unfinished)
 
 
 def attention(report: Report) -> str:
@@ -133,7 +136,8 @@ def at_stripe(looked: Looked) -> Answer:
         "silence": looked.error or None,
     }
     if looked.error:
-        return Answer(document, [], f"It is not here, and Stripe did not answer: {looked.error}")
+        said = f"It is not here, and Stripe did not answer: {looked.error}"
+        return Answer(document, [], said, is_unfinished=True)
     what = f"Stripe has {looked.id} ({looked.status or 'no status'}), which is not here."
     lines = [what, looked.advice or ""]
     if looked.bring_in:
