@@ -97,6 +97,11 @@ class ReadOnlyAdmin(Exportable):
         """Further buttons on the row's page, after the operations."""
         return []
 
+    def page_context(self, request: HttpRequest, row: Any) -> dict[str, Any]:
+        """What the template of the row's page shows besides; asked for before all else of it.
+        Overridden where it has its own."""
+        return {}
+
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
 
@@ -145,6 +150,7 @@ class ReadOnlyAdmin(Exportable):
         obj: Any = None,
     ) -> HttpResponse:
         if obj is not None:
+            context |= self.page_context(request, obj)
             text, tone = self.headline(obj)
             context |= {
                 "headline": {"text": text, "tone": tone} if text else None,

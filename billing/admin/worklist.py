@@ -364,25 +364,15 @@ class FindingAdmin(ReadOnlyAdmin):
             *super().get_urls(),
         ]
 
-    def render_change_form(
-        self,
-        request: HttpRequest,
-        context: dict[str, Any],
-        add: bool = False,
-        change: bool = False,
-        form_url: str = "",
-        obj: Any = None,
-    ) -> HttpResponse:
-        if obj is not None:
-            may_look = TAKE_FINDING.is_permitted(request.user) and obj.state != State.RESOLVED
-            context |= {
-                "found": shown(Finding.of_record(obj), request.user, page_url(obj)),
-                "is_resolved": obj.state == State.RESOLVED,
-                "look_again_url": (
-                    reverse("admin:billing_look_again", args=[obj.pk]) if may_look else ""
-                ),
-            }
-        return super().render_change_form(request, context, add, change, form_url, obj)
+    def page_context(self, request: HttpRequest, row: FindingRecord) -> dict[str, Any]:
+        is_resolved = row.state == State.RESOLVED
+        may_look = TAKE_FINDING.is_permitted(request.user) and not is_resolved
+        again = reverse("admin:billing_look_again", args=[row.pk]) if may_look else ""
+        return {
+            "found": shown(Finding.of_record(row), request.user, page_url(row)),
+            "is_resolved": is_resolved,
+            "look_again_url": again,
+        }
 
 
 def is_due(row: FindingRecord) -> bool:
