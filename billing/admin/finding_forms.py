@@ -126,5 +126,6 @@ class StartReconciliationForm(OperationForm):
 class SignOffForm(OperationForm):
     operation = SignOffRun
     intro = "Puts your name under a finished run, once. Your own words stand beside it for good."
+    usual = {"reason_code": "other"}
 
     target = TargetsField(label="Run", help_text="The run's number.")

@@ -8,7 +8,7 @@ from typing import Any
 from django.contrib import admin
 from django.contrib.admin import display
 from django.db.models import Q, QuerySet
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest
 from django.template.response import TemplateResponse
 from django.utils import timezone
 from django.utils.text import capfirst
@@ -101,6 +101,13 @@ HEADINGS = {
 }
 NUMBERS = ("count",)  # of things, where the rest of a row is money
 COUNTED = ("stripe", "here", "missing", "only_here", "differs")
+STAGES = {
+    "": "it is about to start",
+    "reading": "it reads Stripe's lists",
+    "books": "it asks our own books",
+    "examining": "it examines what looks different",
+    "measuring": "it measures what was found",
+}
 TONES = {Status.RUNNING: "info", Status.DONE: "success", Status.FAILED: "danger"}
 
 
@@ -131,6 +138,13 @@ def money_words(amounts: Mapping[str, Any]) -> str:
 def duration_words(seconds: float) -> str:
     """`1:02:03`, or to the tenth of a second under a minute."""
     return f"{seconds:.1f} s" if seconds < 60 else str(timedelta(seconds=round(seconds)))
+
+
+def progress_words(row: ReconciliationRun) -> str:
+    """For how long a run has been under way, what it is at, and how far."""
+    stage, _, said = row.stage.partition(": ")
+    running_for = duration_words((timezone.now() - row.started_at).total_seconds())
+    return f"Running for {running_for}: {STAGES.get(stage, stage)}. {said}".rstrip()
 
 
 def window_words(row: ReconciliationRun) -> str:
@@ -409,7 +423,7 @@ class RunAdmin(ReadOnlyAdmin):
     offers = (
         Offer(
             SIGN_OFF,
-            target=lambda row: str(row.pk),
+            target=lambda row: f"{PREFIX}{row.pk}",
             refusal=runs.objection,
             single=True,
         ),
@@ -478,36 +492,21 @@ class RunAdmin(ReadOnlyAdmin):
         context = {"starts": starts(request.user, back=back), **(extra_context or {})}
         return super().changelist_view(request, context)
 
-    def render_change_form(
-        self,
-        request: HttpRequest,
-        context: dict[str, Any],
-        add: bool = False,
-        change: bool = False,
-        form_url: str = "",
-        obj: Any = None,
-    ) -> HttpResponse:
-        if obj is not None:
-            is_running = obj.status == Status.RUNNING
-            context |= {
-                "is_running": is_running,
-                "stage": obj.stage or "starting",
-                "running_for": duration_words((timezone.now() - obj.started_at).total_seconds()),
-                "figures": [
-                    table
-                    for table in (
-                        differences_table(obj),
-                        counts_table(obj),
-                        statuses_table(obj),
-                        *measures_tables(obj),
-                        *report_tables(obj),
-                    )
-                    if table.rows or table.note
-                ],
-                "charts": run_charts(obj),
-                "hours": hours_table(obj),
-            }
-        return super().render_change_form(request, context, add, change, form_url, obj)
+    def page_context(self, request: HttpRequest, row: ReconciliationRun) -> dict[str, Any]:
+        if row.status == Status.RUNNING:
+            return {"is_running": True, "progress": progress_words(row)}
+        tables = (
+            differences_table(row),
+            counts_table(row),
+            statuses_table(row),
+            *measures_tables(row),
+            *report_tables(row),
+        )
+        return {
+            "figures": [table for table in tables if table.rows or table.note],
+            "charts": run_charts(row),
+            "hours": hours_table(row),
+        }
 
 
 def starts(user: User, *, back: str) -> list[ShownOffer]:

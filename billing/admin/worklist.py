@@ -168,6 +168,11 @@ def numbers(texts: list[str]) -> list[int]:
     return [int(text) for text in texts if text.isascii() and text.isdigit() and len(text) < 19]
 
 
+def target(row: FindingRecord) -> str:
+    """How operations name it: by its number, which no id of anything else can be taken for."""
+    return f"{PREFIX}{row.pk}"
+
+
 def is_resolved(row: FindingRecord) -> str:
     return "it is resolved." if row.state == State.RESOLVED else ""
 
@@ -235,18 +240,18 @@ class FindingAdmin(ReadOnlyAdmin):
         ),
     )
     offers = (
-        Offer(TAKE_FINDING, target=lambda row: str(row.pk), refusal=is_resolved),
-        Offer(SNOOZE_FINDING, target=lambda row: str(row.pk), refusal=is_resolved),
+        Offer(TAKE_FINDING, target=target, refusal=is_resolved),
+        Offer(SNOOZE_FINDING, target=target, refusal=is_resolved),
         Offer(
             ACCEPT_FINDING,
-            target=lambda row: str(row.pk),
+            target=target,
             refusal=lambda row: (
                 "it is accepted." if row.state == State.ACCEPTED else is_resolved(row)
             ),
         ),
         Offer(
             REOPEN_FINDING,
-            target=lambda row: str(row.pk),
+            target=target,
             refusal=lambda row: "it is open." if row.state == State.OPEN else is_resolved(row),
         ),
     )

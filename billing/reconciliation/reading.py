@@ -203,7 +203,7 @@ def read(run: ReconciliationRun, stripe: Gateway, tell: Tell) -> None:
         if not page.has_more:
             reading.pop(key).finish()
             done += 1
-        tell(f"{objects:,} objects were read, {done:,} of {total:,} parts are compared.")
+        tell(f"Objects read: {objects:,}; parts compared: {done:,} of {total:,}.")
 
 
 def _params(part: ReconciliationSlice) -> Mapping[str, Any]:

@@ -266,7 +266,7 @@ def test_the_last_run_and_how_it_went_from_day_to_day(page: Any) -> None:
     ("more", "verdict", "tone"),
     [
         ({"status": "failed", "error": "Stripe is down"}, "It failed: Stripe is down", "danger"),
-        ({"status": "running", "stage": "reading"}, "It is at work: reading.", "success"),
+        ({"status": "running", "stage": "reading"}, "Running for", "success"),
         ({"started_at": NOW - 2 * DAY}, "None for more than a day.", "danger"),
     ],
 )

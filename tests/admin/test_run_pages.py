@@ -119,9 +119,9 @@ def test_the_whole_is_said_only_where_it_is_the_whole(support: Client) -> None:
 
 def test_a_run_under_way_says_how_far_it_is(log_in: LogIn) -> None:
     finance = log_in("finance")
-    row = rows.run(status="running", finished_at=None, stage="invoices: 12 of 30", counts={})
+    row = rows.run(status="running", finished_at=None, stage="reading: Parts: 12 of 30.", counts={})
     page = finance.get(page_url(row)).content.decode()
-    assert "invoices: 12 of 30" in page
+    assert ": it reads Stripe's lists. Parts: 12 of 30." in unescape(page)
     assert "billing/progress" in page
     assert 'id="progress" data-running="yes"' in page
     assert "Sign off: It is still running." in unescape(page)

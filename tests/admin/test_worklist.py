@@ -147,7 +147,7 @@ def test_a_finding_is_taken_put_off_and_opened_without_typing_a_reason(support: 
         ("reopen-finding", {}),
     ):
         address = reverse("admin:billing_operation", args=[name])
-        offered = f"{address}?target={row.pk}&amp;back=" in page.content.decode()
+        offered = f"{address}?target=finding%3A{row.pk}&amp;back=" in page.content.decode()
         assert offered == (name != "reopen-finding")
         shown = support.get(address, {"target": str(row.pk), "back": page_url(row), **answers})
         reason = re.search(r"<textarea[^>]*>\s*([^<]*)</textarea>", shown.content.decode())

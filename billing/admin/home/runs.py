@@ -6,6 +6,7 @@ from billing.admin import run_charts
 from billing.admin.cells import EMPTY, changelist_url, page_url
 from billing.admin.home.figures import Figure, Section
 from billing.admin.home.findings import worth
+from billing.admin.runs import progress_words
 from billing.formatting import format_age, format_time
 from billing.models import ReconciliationRun
 
@@ -39,7 +40,7 @@ def last_run(run: ReconciliationRun | None, now: datetime) -> Figure:
     if run.status == Status.FAILED:
         return Figure(title, value, page_url(run), f"It failed: {run.error}", "danger")
     if run.status == Status.RUNNING:
-        return Figure(title, value, page_url(run), f"It is at work: {run.stage or 'starting'}.")
+        return Figure(title, value, page_url(run), progress_words(run))
     if now - run.started_at > LATE:
         return Figure(
             title, value, page_url(run), f"None for more than a day. {START_IT}", "danger"

@@ -1,4 +1,5 @@
-// Shows how far a job is while it runs: fetches the page again and puts its new figures in place.
+// Shows how far something is while it runs: fetches the page again and puts its new figures in
+// place. At the end the whole page is loaded anew, with what can be done then.
 const SECONDS = 3;
 
 async function refresh() {
@@ -7,8 +8,9 @@ async function refresh() {
     const page = new DOMParser().parseFromString(await answer.text(), "text/html");
     const fresh = page.getElementById("progress");
     if (!fresh) return; // logged out meanwhile
+    if (!fresh.dataset.running) return location.reload();
     document.getElementById("progress").replaceWith(fresh);
-    if (fresh.dataset.running) later();
+    later();
   } catch {
     later(); // the network is away: it may come back
   }
