@@ -255,6 +255,8 @@ def main(state_file: Path) -> None:
         sandbox = Sandbox(settings.STRIPE_API_BASE, settings.STRIPE_SECRET_KEY)
         tell_stories(sandbox, state["endpoint"])
         claim_leads(random.Random(1))  # noqa: S311
+        call_command("sync_balance", verbosity=0)
+        call_command("finance_facts", "refresh", verbosity=0)
         reconcile()
 
 

@@ -3,13 +3,16 @@
 from collections.abc import Iterator
 from datetime import datetime
 from typing import Any, ClassVar
+from urllib.parse import urlencode
 
 from django.conf import settings
 from django.core.management.base import CommandParser
 from django.utils import timezone
 
 from billing.formatting import iso_time
-from billing.management.command import Answer, OperatorCommand
+from billing.management.command import Answer, OperatorCommand, system_user
+from billing.operations.base import Actor
+from billing.operations.finance import record_export
 from billing.revenue.asked import Asked, InvalidReportError
 from billing.revenue.exporting import csv_lines
 from billing.revenue.report import Report, Table
@@ -19,7 +22,7 @@ from billing.revenue.wording import NUMERIC, written
 class ReportCommand(OperatorCommand):
     """Shows one report. JSON has the first table as `rows`, and the others by their names.
 
-    Amounts are minor units in JSON, whole units in CSV and text.
+    Amounts are minor units in JSON, whole units in CSV and text. CSV is an export, and audited.
     """
 
     report: ClassVar[Report]
@@ -53,6 +56,8 @@ class ReportCommand(OperatorCommand):
             names = ", ".join(table.name for table in view.tables)
             raise InvalidReportError(f"There are these tables: {names}.")
         if options["as_csv"]:
+            what = f"{self.report.name}: {tables[0].title}"
+            record_export(Actor.cli(system_user()), what, urlencode(asked.params()), "csv")
             return Answer({}, [line.rstrip("\n") for line in csv_lines(tables[0])])
         if options["as_json"]:
             return Answer(document(asked, tables))

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from billing.management.report import in_units, window
-from billing.models import LeadClaim, Purchase, acting_as
+from billing.models import BillingEvent, LeadClaim, Purchase, RevenueEntry, acting_as
 from billing.revenue.asked import InvalidReportError
 from tests.commands.conftest import Run
 from tests.operations.shop import Shop
@@ -98,3 +98,41 @@ def test_amounts_for_spreadsheets() -> None:
     assert [in_units(-5, "usd"), in_units(1500, "jpy"), in_units(1, "kwd")] == [
         "-0.05", "1500", "0.001",
     ]  # fmt: skip
+
+
+def test_revenue_is_told_to_people_to_spreadsheets_and_to_programs(run: Run) -> None:
+    RevenueEntry.objects.create(
+        source="txn_1", line=0, at=datetime(2026, 3, 31, 22, tzinfo=UTC), item="gross",
+        currency="eur", amount=1900, fee=60, settled_currency="eur", settled_amount=1900,
+        settled_fee=60, tax=303, kind="pack",
+    )  # fmt: skip
+    april = ("--from", "2026-04-01", "--to", "2026-04-30", "--timezone", "Europe/Berlin",
+             "--by", "month")  # fmt: skip
+    [row] = run("revenue", *april, "--json").document["rows"]
+    assert row == {
+        "date": "2026-04-01", "currency": "eur", "gross": 1900, "refunds": 0, "disputes": 0,
+        "fees": 60, "other": 0, "net": 1840, "tax": 303, "out_of_band": 0,
+    }  # fmt: skip
+    [row] = csv.DictReader(run("revenue", *april, "--csv").stdout.splitlines())
+    assert (row["gross"], row["net"]) == ("19.00", "18.40")
+    assert BillingEvent.objects.filter(type="manual.export").exists()
+    said = run("revenue", *april, "--split", "kind").stdout
+    assert "pack" in said
+    assert "Nothing in these days." in run("revenue", "--from", "2020-01-01", "--to",
+                                            "2020-01-31", "--table", "totals").stdout  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("wrong", "sentence"),
+    [
+        (("--csv", "--json"), "Ask for --json or for --csv."),
+        (("--table", "moon"), "There are these tables: rows, totals, settled."),
+        (("--split", "moon"), "It can be split by: product, price, kind, country."),
+        (("--by", "moon"), "“moon” is no period. There are: day, week, month."),
+    ],
+)
+def test_what_revenue_cannot_be_asked_says_what_can(
+    run: Run, wrong: tuple[str, ...], sentence: str
+) -> None:
+    ran = run("revenue", *wrong)
+    assert (ran.code, ran.error) == (2, sentence)
