@@ -134,8 +134,7 @@ _PLACED = f"""
                 WHEN paid.bought IS NOT NULL THEN 'pack' ELSE 'other' END AS kind,
            coalesce(l.price_id, '') AS price_id,
            coalesce({_id("q.stripe_data->'product'")}, l.product_id, '') AS product_id,
-           upper(coalesce(paid.country, CASE WHEN paid.item = 'out_of_band' THEN
-               d.stripe_data#>>'{{customer_address,country}}' END, '')) AS country,
+           coalesce(paid.country, '') AS country,
            coalesce(paid.customer_id, '') AS customer_id,
            coalesce(paid.user_id, c.user_id, '') AS user_id, paid.charge_id,
            coalesce(paid.invoice_id, '') AS invoice_id,
