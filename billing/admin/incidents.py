@@ -6,7 +6,7 @@ from typing import Any
 from django.contrib import admin
 from django.contrib.admin import display
 from django.db.models import Q, QuerySet
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest
 from django.template.response import TemplateResponse
 from django.utils import timezone
 
@@ -122,21 +122,11 @@ class IncidentAdmin(ReadOnlyAdmin):
         context = {"starts": starts(request.user), **(extra_context or {})}
         return super().changelist_view(request, context)
 
-    def render_change_form(
-        self,
-        request: HttpRequest,
-        context: dict[str, Any],
-        add: bool = False,
-        change: bool = False,
-        form_url: str = "",
-        obj: Any = None,
-    ) -> HttpResponse:
-        if obj is not None:
-            context |= {
-                "scope": scope_section(obj, request.user),
-                "happened": happened_table(obj, request.user),
-            }
-        return super().render_change_form(request, context, add, change, form_url, obj)
+    def page_context(self, request: HttpRequest, row: Incident) -> dict[str, Any]:
+        return {
+            "scope": scope_section(row, request.user),
+            "happened": happened_table(row, request.user),
+        }
 
 
 def starts(user: User) -> list[ShownOffer]:
