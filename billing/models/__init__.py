@@ -11,6 +11,7 @@ from billing.models.finance import SavedView
 from billing.models.inbox import InboxEvent, WebhookRejection
 from billing.models.incidents import Incident
 from billing.models.mirror import MirrorReference
+from billing.models.mrr import MrrChange, MrrDay, SubscriptionsRead, SubscriptionState
 from billing.models.operations import (
     BulkItem,
     BulkJob,
@@ -53,6 +54,8 @@ __all__ = [
     "LeadClaim",
     "LeadCredits",
     "MirrorReference",
+    "MrrChange",
+    "MrrDay",
     "Note",
     "OperationRecord",
     "PaymentReversal",
@@ -67,6 +70,8 @@ __all__ = [
     "SavedView",
     "StatusOverride",
     "StripeVersion",
+    "SubscriptionState",
+    "SubscriptionsRead",
     "WatchedRule",
     "WebhookRejection",
     "acting_as",

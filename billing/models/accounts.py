@@ -94,6 +94,7 @@ class BillingSubscription(models.Model):
             models.Index("stripe_customer_id", name="billing_subscriptions_customer"),
             models.Index("status", "created_at", name="billing_subscriptions_status"),
             models.Index("created_at", "id", name="billing_subscriptions_created"),
+            models.Index("updated_at", name="billing_subscriptions_updated"),
         ]
         triggers = audit_raw_sql()
 

@@ -1,0 +1,74 @@
+"""A table that a query derives: made what the query says, and compared with it."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from billing.database import rows
+
+
+@dataclass(frozen=True, slots=True)
+class Changed:
+    """How many rows were not as they should be, and the earliest time that they are of."""
+
+    count: int
+    since: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Derived:
+    """`query` says what the rows of `table` are to be, of which `where` takes a part.
+
+    Both have the same parameters. `key` names a row, `at` is the column of its time.
+    """
+
+    table: str
+    where: str
+    key: tuple[str, ...]
+    columns: tuple[str, ...]
+    query: str
+    at: str = "at"
+
+    def derive(self, **params: Any) -> Changed:
+        """Makes these rows what the query says; what was not."""
+        columns, key = ", ".join(self.columns), ", ".join(self.key)
+        new = ", ".join(f"excluded.{column}" for column in self.columns)
+        old = ", ".join(f"t.{column}" for column in self.columns)
+        found = rows(
+            f"""
+            WITH fresh AS MATERIALIZED ({self.query}), gone AS (
+                DELETE FROM {self.table} WHERE {self.where}
+                    AND ({key}) NOT IN (SELECT {key} FROM fresh) RETURNING {self.at} AS at
+            ), written AS (
+                INSERT INTO {self.table} AS t ({columns}) SELECT {columns} FROM fresh
+                ON CONFLICT ({key}) DO UPDATE SET ({columns}) = ROW({new})
+                WHERE ({old}) IS DISTINCT FROM ({new}) RETURNING t.{self.at} AS at
+            )
+            SELECT count(*), min(at) AS since
+            FROM (SELECT at FROM gone UNION ALL SELECT at FROM written) changed
+            """,  # noqa: S608  (names that the code has)
+            params,
+        )
+        return Changed(**found[0])
+
+    def differences(self, **params: Any) -> list[dict[str, Any]]:
+        """The `table`, and `stored` and `derived` of each row that is not what the query says."""
+        columns, key = ", ".join(self.columns), ", ".join(self.key)
+        found = rows(
+            f"""
+            WITH fresh AS MATERIALIZED ({self.query}), kept AS (
+                SELECT {columns} FROM {self.table} WHERE {self.where}
+            )
+            SELECT to_jsonb(kept)::text AS stored, to_jsonb(fresh)::text AS derived
+            FROM kept FULL JOIN fresh USING ({key})
+            WHERE to_jsonb(kept) IS DISTINCT FROM to_jsonb(fresh) ORDER BY {key}
+            """,  # noqa: S608  (names that the code has)
+            params,
+        )
+        return [{"table": self.table, **_parsed(row)} for row in found]
+
+
+def _parsed(row: Mapping[str, str | None]) -> dict[str, Any]:
+    return {side: text and json.loads(text) for side, text in row.items()}

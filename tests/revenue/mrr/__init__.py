@@ -1,0 +1,1 @@
+"""Monthly recurring revenue: its facts and its figures."""
