@@ -6,6 +6,7 @@ from billing.models.audit import AuditLink
 from billing.models.balance import BalanceReading, BalanceTransaction, Payout, RevenueEntry
 from billing.models.context import acting_as
 from billing.models.credits import CreditEntry, CreditPrice, LeadClaim, LeadCredits
+from billing.models.dunning import InvoiceDunning
 from billing.models.events import AuditEvent, BillingEvent
 from billing.models.finance import SavedView
 from billing.models.inbox import InboxEvent, WebhookRejection
@@ -50,6 +51,7 @@ __all__ = [
     "FindingRecord",
     "InboxEvent",
     "Incident",
+    "InvoiceDunning",
     "InvoicePayment",
     "LeadClaim",
     "LeadCredits",

@@ -5,8 +5,10 @@ objects (billing.projection); nothing else writes them, except raw SQL, which th
 triggers record.
 """
 
-from django.contrib.postgres.indexes import GinIndex, OpClass
+from django.contrib.postgres.fields import DateTimeRangeField
+from django.contrib.postgres.indexes import GinIndex, GistIndex, OpClass
 from django.db import models
+from django.db.models import Func, Q
 from django.db.models.functions import Now, Upper
 
 from billing.models.guards import audit_raw_sql
@@ -102,8 +104,22 @@ class BillingSubscription(models.Model):
         return self.stripe_subscription_id
 
 
+class WhileOpen(Func):
+    """The time during which an invoice was open: from when it was finalised until it was paid,
+    voided or marked uncollectible, whatever came first. Empty where it was paid at once."""
+
+    template = (
+        "tstzrange(finalized_at, CASE WHEN least(paid_at, voided_at, uncollectible_at)"
+        " < finalized_at THEN finalized_at ELSE least(paid_at, voided_at, uncollectible_at) END)"
+    )
+    output_field = DateTimeRangeField()
+
+
 class BillingInvoice(models.Model):
-    """An invoice as the application sees it. Money in minor units, times in UTC."""
+    """An invoice as the application sees it. Money in minor units, times in UTC.
+
+    What is uncollectible can still be paid: then it has `uncollectible_at` and `paid_at`.
+    """
 
     id = models.BigAutoField(primary_key=True)
     user_id = models.TextField(null=True, blank=True)
@@ -123,7 +139,10 @@ class BillingInvoice(models.Model):
     due_date = models.DateTimeField(null=True, blank=True)
     period_start = models.DateTimeField(null=True, blank=True)
     period_end = models.DateTimeField(null=True, blank=True)
+    finalized_at = models.DateTimeField(null=True, blank=True)
     paid_at = models.DateTimeField(null=True, blank=True)
+    voided_at = models.DateTimeField(null=True, blank=True)
+    uncollectible_at = models.DateTimeField(null=True, blank=True)
     hosted_invoice_url = models.TextField(blank=True, db_default="")
     livemode = models.BooleanField(db_default=False)
     created_at = models.DateTimeField(db_default=Now())
@@ -142,6 +161,12 @@ class BillingInvoice(models.Model):
             models.Index("created_at", "id", name="billing_invoices_created"),
             models.Index("number", name="billing_invoices_number"),
             models.Index("paid_at", name="billing_invoices_paid"),
+            # For what was open at any moment (billing.revenue.ageing).
+            GistIndex(
+                WhileOpen(),
+                condition=Q(finalized_at__isnull=False),
+                name="billing_invoices_while_open",
+            ),
         ]
         triggers = audit_raw_sql()
 

@@ -49,6 +49,9 @@ class BillingPayment(models.Model):
             models.Index(
                 "last4", "created_at", condition=~Q(last4=""), name="billing_payments_last4"
             ),
+            models.Index(
+                "updated_at", condition=Q(status="failed"), name="billing_payments_failed"
+            ),
         ]
         triggers = audit_raw_sql()
 

@@ -97,7 +97,10 @@ INVOICES = Table(
         "due_date": "timestamptz",
         "period_start": "timestamptz",
         "period_end": "timestamptz",
+        "finalized_at": "timestamptz",
         "paid_at": "timestamptz",
+        "voided_at": "timestamptz",
+        "uncollectible_at": "timestamptz",
         "hosted_invoice_url": "text",
         "livemode": "bool",
         "created_at": "timestamptz",
@@ -173,6 +176,7 @@ def subscription_row(subscription: StripeDict) -> Row:
 
 
 def invoice_row(invoice: StripeDict) -> Row:
+    times = invoice.get("status_transitions")
     return {
         "stripe_invoice_id": invoice["id"],
         "user_id": metadata_user_id(invoice),
@@ -191,7 +195,10 @@ def invoice_row(invoice: StripeDict) -> Row:
         "due_date": moment(invoice.get("due_date")),
         "period_start": moment(invoice.get("period_start")),
         "period_end": moment(invoice.get("period_end")),
-        "paid_at": moment(dig(invoice, "status_transitions", "paid_at")),
+        "finalized_at": moment(dig(times, "finalized_at")),
+        "paid_at": moment(dig(times, "paid_at")),
+        "voided_at": moment(dig(times, "voided_at")),
+        "uncollectible_at": moment(dig(times, "marked_uncollectible_at")),
         "hosted_invoice_url": text(invoice.get("hosted_invoice_url")),
         "livemode": invoice.get("livemode") is True,
         "created_at": moment(invoice.get("created")),
