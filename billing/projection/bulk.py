@@ -26,8 +26,9 @@ LISTS: tuple[tuple[str, str, dict[str, Any]], ...] = (
     ("price", "/v1/prices", {}),
     ("customer", "/v1/customers", {}),
     ("subscription", "/v1/subscriptions", {"status": "all"}),
-    ("invoice", "/v1/invoices", {}),
+    # Before the invoices: of those that were tried in vain, their payments would be asked for.
     ("invoice_payment", "/v1/invoice_payments", {}),
+    ("invoice", "/v1/invoices", {}),
     ("payment_intent", "/v1/payment_intents", {}),
     ("charge", "/v1/charges", {}),
     ("checkout.session", "/v1/checkout/sessions", {"expand": ["data.line_items"]}),

@@ -7,6 +7,7 @@ Stripe for that is asked before the transaction, never inside it.
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from django.conf import settings
 from django.db import transaction
@@ -41,10 +42,11 @@ class Needs:
     objects: set[tuple[str, str]] = field(default_factory=set)
     lines: dict[tuple[str, str], int] = field(default_factory=dict)
     payments: set[str] = field(default_factory=set)
+    unlinked: set[str] = field(default_factory=set)
     account: bool = False
 
     def __bool__(self) -> bool:
-        return bool(self.objects or self.lines or self.payments or self.account)
+        return bool(self.objects or self.lines or self.payments or self.unlinked or self.account)
 
 
 @dataclass(slots=True)
@@ -56,6 +58,7 @@ class Knowledge:
     absent: set[str] = field(default_factory=set)
     lines: dict[str, Lines] = field(default_factory=dict)
     asked_payments: set[str] = field(default_factory=set)
+    asked_invoices: set[str] = field(default_factory=set)
     invoice_payments: list[Observation] = field(default_factory=list)
 
     def set_lines_apart(self, item: Observation) -> Observation:
@@ -208,6 +211,10 @@ def _needs(
     placed |= {purchase.payment_intent_id for purchase in found.purchases}
     placed |= knowledge.asked_payments
     needs.payments = purchases.unplaced_payments(found.reversals) - placed
+    tried = purchases.tried_in_vain((*verdict.write, *verdict.old))
+    needs.unlinked = purchases.without_payments(
+        tried - {invoice for _, invoice in found.payments} - knowledge.asked_invoices
+    )
     return needs
 
 
@@ -249,7 +256,14 @@ def _ask(needs: Needs, knowledge: Knowledge, stripe: Gateway) -> None:
     knowledge.lines |= lines_of(needs.lines, stripe)
     for payment_intent in sorted(needs.payments):
         knowledge.asked_payments.add(payment_intent)
-        knowledge.invoice_payments += _invoice_payments(payment_intent, stripe)
+        payment = {"type": "payment_intent", "payment_intent": payment_intent}
+        knowledge.invoice_payments += _invoice_payments({"payment": payment}, stripe)
+    for invoice in sorted(needs.unlinked):
+        knowledge.asked_invoices.add(invoice)
+        try:
+            knowledge.invoice_payments += _invoice_payments({"invoice": invoice}, stripe)
+        except StripeNotFoundError:
+            continue
 
 
 def lines_of(wanted: Mapping[tuple[str, str], int], stripe: Gateway) -> dict[str, Lines]:
@@ -291,9 +305,8 @@ def _lines_of_many(sessions: Mapping[str, int], stripe: Gateway) -> dict[str, Li
     return found
 
 
-def _invoice_payments(payment_intent: str, stripe: Gateway) -> list[Observation]:
-    """Which invoice a payment intent paid, if it paid one."""
-    params = {"payment": {"type": "payment_intent", "payment_intent": payment_intent}}
+def _invoice_payments(params: Mapping[str, Any], stripe: Gateway) -> list[Observation]:
+    """Which payment intents pay which invoices, of one of either."""
     return [
         item
         for page in stripe.pages("/v1/invoice_payments", params)

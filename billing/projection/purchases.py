@@ -115,9 +115,34 @@ def read(items: Iterable[Observation], known_lines: Mapping[str, Lines]) -> Foun
                 invoice = id_of(item.data.get("invoice"))
                 if payment_intent and invoice:
                     found.payments.add((payment_intent, invoice))
+            case "charge" if invoice := id_of(item.data.get("invoice")):  # before basil
+                if payment_intent := id_of(item.data.get("payment_intent")):
+                    found.payments.add((payment_intent, invoice))
             case "refund" | "dispute":
                 found.reversals.append(reversal_of(item.data))
     return found
+
+
+def tried_in_vain(items: Iterable[Observation]) -> set[str]:
+    """Invoices that Stripe has tried to charge, and that were not paid when it showed them.
+
+    Of these no event says which payment intent is to pay them: `invoice_payment.paid` tells of
+    the others.
+    """
+    return {
+        item.id
+        for item in items
+        if item.kind == "invoice" and not item.deleted and item.data.get("attempt_count")
+        if not invoice_is_paid(item.data)
+    }
+
+
+def without_payments(invoices: set[str]) -> set[str]:
+    """Those of these invoices of which no payment intent is known here."""
+    if not invoices:
+        return set()
+    known = InvoicePayment.objects.filter(stripe_invoice_id__in=invoices)
+    return invoices - set(known.values_list("stripe_invoice_id", flat=True))
 
 
 def unplaced_payments(reversals: Sequence[PaymentReversal]) -> set[str]:
