@@ -2,7 +2,7 @@
 
 Left out is what rightly depends on when and in which order things were processed: our own
 clock, surrogate ids, counts of attempts, in which request Stripe's state was seen, what was
-refused on the way, and what those who watch and compare wrote down of it meanwhile.
+refused on the way, and what those who watch, compare and add up wrote down of it meanwhile.
 """
 
 import json
@@ -20,7 +20,9 @@ Contents = dict[str, Counter[str]]
 TABLES = "SELECT table_name FROM information_schema.tables WHERE table_name ~ %s ORDER BY 1"
 OURS = "^(billing|djstripe|lead|credit)_"
 REFUSALS = "billing_webhook_rejections"
-WATCHERS = "^billing_(alert|watched|reconciliation|findings|request_pace)"
+WATCHERS = (
+    "^billing_(alert|watched|reconciliation|findings|request_pace|facts_marks|invoice_dunning)"
+)
 # References by dj-stripe's surrogate ids: column and parent of a table.
 REFERENCES = """
     SELECT own.attname, c.confrelid::regclass::text
