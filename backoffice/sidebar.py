@@ -73,6 +73,9 @@ SIDEBAR: dict[str, Any] = {
             "title": "Finance",
             "items": [
                 report("Revenue", "payments", "revenue"),
+                report("Subscriptions", "trending_up", "subscriptions"),
+                report("Failed payments", "credit_card_off", "failed_payments"),
+                report("Ageing", "hourglass_bottom", "ageing"),
             ],
         },
         {

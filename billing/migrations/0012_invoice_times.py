@@ -21,7 +21,7 @@ FROM_MIRROR = """
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('billing', '0014_saved_views'),
+        ('billing', '0010_subscription_states'),
         ('djstripe', '0003_2_11'),
     ]
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from billing.revenue import entries
+from billing.revenue.mrr import facts as subscriptions
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +23,10 @@ class Family:
     check: Callable[[], Iterable[dict[str, Any]]]
 
 
-FAMILIES = (Family("revenue", entries.refresh, entries.rebuild, entries.check),)
+FAMILIES = (
+    Family("revenue", entries.refresh, entries.rebuild, entries.check),
+    Family("subscriptions", subscriptions.refresh, subscriptions.rebuild, subscriptions.check),
+)
 
 
 def refresh_all() -> dict[str, int]:

@@ -86,7 +86,7 @@ def rows_view(request: HttpRequest, name: str) -> HttpResponse:
     try:
         asked = asked_of(report, request.GET)
         start = _start(request.GET.get("after", ""))
-        table = report.behind(asked, drill_of(report, request.GET))
+        table = report.behind(asked, drill_of(request.GET.dict()))
     except InvalidReportError as error:
         context["error"] = str(error)
         return TemplateResponse(request, "admin/billing/finance_rows.html", context, status=400)
@@ -117,7 +117,7 @@ def export_view(request: HttpRequest, name: str, kind: str) -> HttpResponseBase:
         raise PermissionDenied
     try:
         asked = asked_of(report, request.GET)
-        tables = exported(report, asked, request.GET)
+        tables = exported(report, asked, request.GET.dict())
     except InvalidReportError as error:
         return HttpResponse(str(error), status=400, content_type="text/plain; charset=utf-8")
     if kind not in KINDS or (kind == "csv" and len(tables) != 1):
@@ -152,17 +152,16 @@ def asked_of(report: Report, given: Mapping[str, str]) -> Asked:
     return Asked.of(said, names=names, zone=settings.REPORT_TIME_ZONE, now=timezone.now())
 
 
-def drill_of(report: Report, given: Mapping[str, str]) -> Drill:
-    """Which rows an address asks for, besides what it asks the report."""
-    known = {*COMMON, *(each.name for each in report.filters), "after", "table"}
-    return {key: value for key, value in given.items() if key not in known}
+def drill_of(given: Mapping[str, str]) -> Drill:
+    """Which rows an address asks for."""
+    return {key: value for key, value in given.items() if key not in ("after", "table")}
 
 
 def exported(report: Report, asked: Asked, given: Mapping[str, str]) -> list[Table]:
     """The tables that go into a file. Raises InvalidReportError."""
     wanted = given.get("table", "")
     if wanted == "behind":
-        return [report.behind(asked, drill_of(report, given))]
+        return [report.behind(asked, drill_of(given))]
     tables = [table for table in report.view(asked).tables if wanted in ("", table.name)]
     if not tables:
         raise InvalidReportError("There is no such table.")

@@ -1,7 +1,6 @@
 """A table that a query derives: made what the query says, and compared with it."""
 
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -54,21 +53,25 @@ class Derived:
         return Changed(**found[0])
 
     def differences(self, **params: Any) -> list[dict[str, Any]]:
-        """The `table`, and `stored` and `derived` of each row that is not what the query says."""
+        """What is `here` and `derived` of each `fact` (a row) that is not what the query says."""
         columns, key = ", ".join(self.columns), ", ".join(self.key)
         found = rows(
             f"""
             WITH fresh AS MATERIALIZED ({self.query}), kept AS (
                 SELECT {columns} FROM {self.table} WHERE {self.where}
             )
-            SELECT to_jsonb(kept)::text AS stored, to_jsonb(fresh)::text AS derived
+            SELECT concat_ws(' ', {key}) AS fact,
+                   to_jsonb(kept)::text AS here, to_jsonb(fresh)::text AS derived
             FROM kept FULL JOIN fresh USING ({key})
             WHERE to_jsonb(kept) IS DISTINCT FROM to_jsonb(fresh) ORDER BY {key}
             """,  # noqa: S608  (names that the code has)
             params,
         )
-        return [{"table": self.table, **_parsed(row)} for row in found]
+        return [self._difference(**row) for row in found]
 
-
-def _parsed(row: Mapping[str, str | None]) -> dict[str, Any]:
-    return {side: text and json.loads(text) for side, text in row.items()}
+    def _difference(self, fact: str, here: str | None, derived: str | None) -> dict[str, Any]:
+        return {
+            "fact": f"{self.table} {fact}",
+            "here": here and json.loads(here),
+            "derived": derived and json.loads(derived),
+        }

@@ -49,7 +49,7 @@ def is_known(table: str, column: str) -> bool:
 
 def rows_behind(asked: Asked, drill: Mapping[str, str]) -> Table:
     """The rows of the figure that `drill` names. Raises InvalidReportError."""
-    table, column = drill.get("table", ""), drill.get("column", "")
+    table, column = drill.get("of", ""), drill.get("column", "")
     if not is_known(table, column):
         raise InvalidReportError(f"No rows are behind “{table[:60]} {column[:60]}”.")
     place = _place(asked, table, drill)

@@ -99,7 +99,7 @@ def rebuild() -> int:
 
 
 def check() -> Iterator[dict[str, Any]]:
-    """What a fresh derivation says otherwise: `table`, the row `stored`, the row `derived`."""
+    """What a fresh derivation says otherwise (billing.revenue.facts.Family)."""
     for ids in _batches(_ALL):
         yield from STATE.differences(ids=ids)
     for ids in _batches(_CUSTOMERS):

@@ -102,7 +102,7 @@ def _drill(table: str) -> Callable[[Row, str], Drill | None]:
         if row.get(column) is None or not is_known(table, column):
             return None
         return {
-            "table": table, "column": column, "date": row["date"], "currency": row["currency"]
+            "of": table, "column": column, "date": row["date"], "currency": row["currency"]
         }  # fmt: skip
 
     return drill

@@ -140,11 +140,11 @@ def test_the_rows_behind_every_figure_add_up_to_it() -> None:
 @pytest.mark.parametrize(
     "drill",
     [
-        {}, {"table": "mrr", "column": "date", "date": "2026-01-01"},
-        {"table": "mrr", "column": "new", "date": "2026-01-02", "currency": "usd"},
-        {"table": "mrr", "column": "new"},
-        {"table": "cohorts", "column": "customers_9", "date": "2026-01-01", "currency": "usd"},
-        {"table": "cohorts", "column": "mrr_1", "date": "2026-01-01", "currency": "usd"},
+        {}, {"of": "mrr", "column": "date", "date": "2026-01-01"},
+        {"of": "mrr", "column": "new", "date": "2026-01-02", "currency": "usd"},
+        {"of": "mrr", "column": "new"},
+        {"of": "cohorts", "column": "customers_9", "date": "2026-01-01", "currency": "usd"},
+        {"of": "cohorts", "column": "mrr_1", "date": "2026-01-01", "currency": "usd"},
     ],
 )  # fmt: skip
 def test_what_no_figure_has_is_refused(drill: dict[str, str]) -> None:
