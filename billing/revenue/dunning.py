@@ -4,17 +4,17 @@ Every row follows from other tables alone (charges, what they pay, invoices, sub
 events): `refresh` and `rebuild` derive it by the same statement, and `check` by it once more.
 """
 
-from datetime import datetime, timedelta
+import json
+from datetime import timedelta
 from typing import Any
 
 from django.db import connection, transaction
-from django.utils import timezone
 
-from billing.models import FactsMark
+from billing.gateway.client import database_clock
+from billing.projection.balance_sync import note_reading, read_up_to
 
 NAME = "dunning"
 OVERLAP = timedelta(hours=1)  # a transaction of others may commit so long after it began
-MOST_NAMED = 100  # differences that a check names
 
 # Every invoice of which anything says that an attempt to charge it failed.
 _FAILED_CHARGES = """
@@ -112,40 +112,33 @@ _DERIVED = """
 
 
 def refresh() -> int:
-    """Takes in what has changed since it was last called; returns how many rows differ now."""
-    mark = FactsMark.objects.filter(name=NAME).values_list("read_up_to", flat=True).first()
-    if mark is None:
-        return rebuild()
-    return _renew(_CHANGED, {"mark": mark - OVERLAP})
+    """Takes in what has changed since it was last called; returns how many rows changed."""
+    since = read_up_to(NAME)
+    return rebuild() if since is None else _renew(_CHANGED, {"mark": since - OVERLAP})
 
 
 def rebuild() -> int:
-    """Derives every row anew, whatever is there; returns how many rows differ now."""
+    """Derives every row anew, whatever is there; returns how many rows changed."""
     return _renew(_EVER, {})
 
 
-def check() -> list[str]:
-    """What the table has otherwise than it would be derived now, a sentence for each row."""
+def check() -> list[dict[str, Any]]:
+    """Where the rows are not what is derived now: `fact` is the invoice, `here` its row and
+    `derived` what it should be, null where there is none."""
     with transaction.atomic(), connection.cursor() as bound:
         _want(bound, _EVER, {})
         bound.execute(
             f"""
             WITH derived AS ({_DERIVED}), kept AS (SELECT {_COLUMNS} FROM billing_invoice_dunning)
-            SELECT stripe_invoice_id,
-                   d.stripe_invoice_id IS NOT NULL, k.stripe_invoice_id IS NOT NULL
+            SELECT stripe_invoice_id, to_jsonb(k)::text, to_jsonb(d)::text
             FROM derived d FULL JOIN kept k USING (stripe_invoice_id)
-            WHERE d IS DISTINCT FROM k ORDER BY 1 LIMIT {MOST_NAMED}
+            WHERE d IS DISTINCT FROM k ORDER BY 1
             """  # noqa: S608
         )
-        return [_said(*row) for row in bound.fetchall()]
-
-
-def _said(invoice: str, is_derived: bool, is_kept: bool) -> str:
-    if not is_kept:
-        return f"{invoice} failed to be paid, and has no row."
-    if not is_derived:
-        return f"{invoice} has a row, and nothing says that it failed to be paid."
-    return f"{invoice} has another row than follows from its charges and its subscription."
+        return [
+            {"fact": fact, "here": here and json.loads(here), "derived": made and json.loads(made)}
+            for fact, here, made in bound.fetchall()
+        ]
 
 
 def _want(bound: Any, sql: str, params: dict[str, Any]) -> None:
@@ -157,7 +150,7 @@ def _want(bound: Any, sql: str, params: dict[str, Any]) -> None:
 
 def _renew(sql: str, params: dict[str, Any]) -> int:
     """Writes the rows of the invoices that `sql` names, and the mark up to which it has read."""
-    began: datetime = timezone.now()
+    began = database_clock()
     with transaction.atomic(), connection.cursor() as bound:
         bound.execute("SELECT pg_advisory_xact_lock(hashtext('billing_invoice_dunning'))")
         _want(bound, sql, params)
@@ -179,5 +172,5 @@ def _renew(sql: str, params: dict[str, Any]) -> int:
         )
         changed += bound.rowcount
         bound.execute("DROP TABLE derived")
-        FactsMark.objects.update_or_create(name=NAME, defaults={"read_up_to": began})
+        note_reading(NAME, began)
     return int(changed)

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from billing.revenue import entries
+from billing.revenue import dunning, entries
 from billing.revenue.mrr import facts as subscriptions
 
 
@@ -26,6 +26,7 @@ class Family:
 FAMILIES = (
     Family("revenue", entries.refresh, entries.rebuild, entries.check),
     Family("subscriptions", subscriptions.refresh, subscriptions.rebuild, subscriptions.check),
+    Family("dunning", dunning.refresh, dunning.rebuild, dunning.check),
 )
 
 

@@ -63,6 +63,7 @@ BEHIND = {
         " AND coalesce(least(d.recovered_at, d.lost_at), 'infinity') >= %(until)s"
     ),
 }
+# Few of them are shown: each invoice and customer is looked up, where a join would read them all.
 _INVOICES = """
     SELECT d.stripe_invoice_id AS invoice_id, coalesce(i.number, '') AS number,
            d.stripe_customer_id AS customer_id, coalesce(i.user_id, c.user_id) AS user_id,
@@ -75,8 +76,12 @@ _INVOICES = """
             PARTITION BY d.currency ORDER BY d.amount DESC, d.stripe_invoice_id) AS place
         FROM billing_invoice_dunning d WHERE {where}
     ) d
-    LEFT JOIN billing_invoices i USING (stripe_invoice_id)
-    LEFT JOIN billing_customers c ON c.stripe_customer_id = d.stripe_customer_id
+    LEFT JOIN LATERAL (
+        SELECT * FROM billing_invoices WHERE stripe_invoice_id = d.stripe_invoice_id LIMIT 1
+    ) i ON true
+    LEFT JOIN LATERAL (
+        SELECT * FROM billing_customers WHERE stripe_customer_id = d.stripe_customer_id LIMIT 1
+    ) c ON true
     {most}
     ORDER BY d.currency, d.amount DESC, d.stripe_invoice_id
 """

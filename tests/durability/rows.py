@@ -20,9 +20,7 @@ Contents = dict[str, Counter[str]]
 TABLES = "SELECT table_name FROM information_schema.tables WHERE table_name ~ %s ORDER BY 1"
 OURS = "^(billing|djstripe|lead|credit)_"
 REFUSALS = "billing_webhook_rejections"
-WATCHERS = (
-    "^billing_(alert|watched|reconciliation|findings|request_pace|facts_marks|invoice_dunning)"
-)
+WATCHERS = "^billing_(alert|watched|reconciliation|findings|request_pace|invoice_dunning)"
 # References by dj-stripe's surrogate ids: column and parent of a table.
 REFERENCES = """
     SELECT own.attname, c.confrelid::regclass::text

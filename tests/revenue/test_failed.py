@@ -159,10 +159,14 @@ def test_the_check_finds_what_was_planted() -> None:
     dunning.refresh()
     InvoiceDunning.objects.filter(pk="in_first").update(amount=1)
     InvoiceDunning.objects.filter(pk="in_second").update(stripe_invoice_id="in_third")
-    said = " ".join(dunning.check())
-    assert "in_first has another row" in said
-    assert "in_second failed to be paid, and has no row" in said
-    assert "in_third has a row, and nothing" in said
+    first, second, third = dunning.check()
+    assert (first["fact"], first["here"]["amount"], first["derived"]["amount"]) == (
+        "in_first",
+        1,
+        1000,
+    )
+    assert (second["fact"], second["here"]) == ("in_second", None)
+    assert (third["fact"], third["derived"]) == ("in_third", None)
     assert dunning.rebuild() == 3
     assert dunning.check() == []
 
