@@ -5,6 +5,13 @@ from billing.models.alerts import Alert, AlertMessage, WatchedRule
 from billing.models.audit import AuditLink
 from billing.models.balance import BalanceReading, BalanceTransaction, Payout, RevenueEntry
 from billing.models.context import acting_as
+from billing.models.credit_lots import (
+    CreditFlow,
+    CreditLot,
+    CreditPosition,
+    CreditProgress,
+    CreditUse,
+)
 from billing.models.credits import CreditEntry, CreditPrice, LeadClaim, LeadCredits
 from billing.models.dunning import InvoiceDunning
 from billing.models.events import AuditEvent, BillingEvent
@@ -47,7 +54,12 @@ __all__ = [
     "BulkItem",
     "BulkJob",
     "CreditEntry",
+    "CreditFlow",
+    "CreditLot",
+    "CreditPosition",
     "CreditPrice",
+    "CreditProgress",
+    "CreditUse",
     "FindingRecord",
     "InboxEvent",
     "Incident",

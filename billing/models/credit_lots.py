@@ -1,0 +1,147 @@
+"""What the credits in the ledger were paid for: lots, what used them, and sums of both.
+
+All of it is derived from `credit_entries` (billing.revenue.credits), and can be made again
+from there. Credits are whole numbers, money minor units, times UTC.
+"""
+
+from django.db import models
+from django.db.models.functions import Now
+
+
+class CreditLot(models.Model):
+    """Credits that one entry of the ledger brought to a balance, and what was paid for them.
+
+    `credits` is what reached the balance; `paid` the share of the price that those had, where
+    the others of the purchase paid what the user owed.
+    """
+
+    class Origin(models.TextChoices):
+        PACK = "pack", "Credit pack"
+        SUBSCRIPTION = "subscription", "Subscription"
+        FREE = "free", "Free"
+        RETURNED = "returned", "Returned"
+
+    entry_id = models.BigIntegerField(primary_key=True)
+    user_id = models.TextField()
+    at = models.DateTimeField()
+    credits = models.BigIntegerField()
+    origin = models.TextField(choices=Origin)
+    source = models.TextField(blank=True, db_default="")
+    currency = models.TextField(blank=True, db_default="")
+    paid = models.BigIntegerField(db_default=0)
+    price_id = models.TextField(blank=True, db_default="")
+
+    class Meta:
+        db_table = "billing_credit_lots"
+        default_permissions = ()
+        indexes = [
+            models.Index("user_id", name="billing_credit_lots_user"),
+            models.Index("at", "entry_id", name="billing_credit_lots_at"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.credits} of {self.user_id}"
+
+
+class CreditUse(models.Model):
+    """Credits that one entry of the ledger took from one lot, first in, first out.
+
+    `value` is what was paid for them: the uses of a lot that is used up add up to its `paid`.
+    """
+
+    class Purpose(models.TextChoices):
+        CLAIM = "claim", "Lead claim"
+        SQL = "sql", "Spent by the application"
+        REFUND = "refund", "Refund"
+        DISPUTE = "dispute", "Dispute"
+        CORRECTION = "correction", "Correction"
+
+    lot = models.ForeignKey(
+        CreditLot, models.CASCADE, related_name="uses", db_constraint=False, db_index=False
+    )
+    entry_id = models.BigIntegerField()
+    user_id = models.TextField()
+    at = models.DateTimeField()
+    credits = models.BigIntegerField()
+    purpose = models.TextField(choices=Purpose)
+    currency = models.TextField(blank=True, db_default="")
+    value = models.BigIntegerField(db_default=0)
+
+    class Meta:
+        db_table = "billing_credit_uses"
+        default_permissions = ()
+        constraints = [
+            models.UniqueConstraint("lot", "entry_id", name="billing_credit_uses_once"),
+        ]
+        indexes = [
+            models.Index("entry_id", name="billing_credit_uses_entry"),
+            models.Index("user_id", name="billing_credit_uses_user"),
+            models.Index("at", "id", name="billing_credit_uses_at"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.credits} of lot {self.lot_id}"
+
+
+class CreditFlow(models.Model):
+    """What the ledger, its lots and their uses did within a quarter of an hour, by currency.
+
+    A quarter, because each day of each time zone is made of whole ones. `item` is a lot's origin
+    or a use's purpose. `credits` and `owed` are of the entries: what was given (above 0) or taken
+    by word, and how what the users owe changed; both together are the change of the balances.
+    `sold` is the price of what was bought. `lot_credits` and `value` are the changes of what the
+    lots of a currency have left, and of what was paid for that.
+    """
+
+    at = models.DateTimeField()
+    item = models.TextField()
+    currency = models.TextField(blank=True, db_default="")
+    credits = models.DecimalField(max_digits=40, decimal_places=0, db_default=0)
+    owed = models.DecimalField(max_digits=40, decimal_places=0, db_default=0)
+    sold = models.BigIntegerField(db_default=0)
+    lot_credits = models.DecimalField(max_digits=40, decimal_places=0, db_default=0)
+    value = models.BigIntegerField(db_default=0)
+
+    class Meta:
+        db_table = "billing_credit_flows"
+        default_permissions = ()
+        constraints = [
+            models.UniqueConstraint("at", "item", "currency", name="billing_credit_flows_once"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.at:%Y-%m-%d %H:%M} {self.item} {self.currency}".strip()
+
+
+class CreditPosition(models.Model):
+    """Up to which entry of a user's the lots and their uses are derived."""
+
+    user_id = models.TextField(primary_key=True)
+    entry_id = models.BigIntegerField()
+
+    class Meta:
+        db_table = "billing_credit_positions"
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return f"{self.user_id} up to {self.entry_id}"
+
+
+class CreditProgress(models.Model):
+    """How far the whole ledger is derived: one row.
+
+    Every entry up to `floor` is. Those up to `candidate` are as soon as no transaction is open
+    that was when `candidate` was the last one to be seen: all before `transaction` are over.
+    """
+
+    floor = models.BigIntegerField(db_default=0)
+    candidate = models.BigIntegerField(db_default=0)
+    transaction = models.BigIntegerField(db_default=0)
+    refreshed_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        db_table = "billing_credit_progress"
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return f"up to {self.floor}"
