@@ -1,7 +1,8 @@
 """Ledgers to derive lots from, and a plain first in, first out to compare them with."""
 
 from collections import defaultdict, deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -94,6 +95,17 @@ def sql(change: str, user: str = "ada") -> None:
 def post(amount: int, kind: CreditEntry.Kind, source: str | None = None, user: str = "ada") -> None:
     with acting_as("test"):
         ledger.post([Entry(user, amount, kind, source)])
+
+
+@contextmanager
+def at(moment: datetime) -> Iterator[None]:
+    """What the ledger gets meanwhile, it got at that moment: its clock is the database's own."""
+    last = CreditEntry.objects.order_by("-id").values_list("id", flat=True).first() or 0
+    yield
+    with connection.cursor() as cursor:
+        cursor.execute("SET LOCAL session_replication_role = replica")
+        cursor.execute("UPDATE credit_entries SET created_at = %s WHERE id > %s", [moment, last])
+        cursor.execute("SET LOCAL session_replication_role = origin")
 
 
 @dataclass

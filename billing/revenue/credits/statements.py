@@ -15,7 +15,7 @@ TABLES = """
 """
 
 # The source of the entry that took what an entry of this source gives back; NULL where none did.
-_TAKEN = r"""
+TAKEN = r"""
     CASE WHEN e.source ~ '^(refund|dispute)_reversed:'
               THEN regexp_replace(e.source, '^(refund|dispute)_reversed:', '\1:')
          WHEN e.source ~ '^merge:.*:to$' THEN regexp_replace(e.source, 'to$', 'from')
@@ -28,13 +28,13 @@ _TAKEN = r"""
 
 GIVERS = f"""
     SELECT DISTINCT t.user_id
-    FROM credit_entries e JOIN credit_entries t ON t.source = {_TAKEN}
+    FROM credit_entries e JOIN credit_entries t ON t.source = {TAKEN}
     WHERE e.user_id = ANY({{users}}) AND e.source LIKE 'merge:%%' AND t.user_id <> e.user_id
 """  # noqa: S608  (the condition is this module's)
 
 # What brought credits has a lot's origin, what took some a use's purpose. An entry that only
 # paid what the user owed brought them, too.
-_ITEM = """
+ITEM = """
     CASE WHEN e.delta > 0 OR e.delta = 0 AND e.owed_delta < 0 THEN
               CASE WHEN e.kind IN ('pack', 'subscription') THEN e.kind
                    WHEN e.kind IN ('refund', 'refund_failed', 'dispute', 'dispute_won', 'claim')
@@ -51,14 +51,14 @@ _ITEM = """
 ENTRIES = f"""
     INSERT INTO stage_entries
     WITH read AS (
-        SELECT e.*, {_ITEM} AS item, coalesce(t.id, claimed.id) AS taken_by,
+        SELECT e.*, {ITEM} AS item, coalesce(t.id, claimed.id) AS taken_by,
                e.delta - e.owed_delta AS given, split_part(e.source, ':', 2) AS bought,
                e.id > coalesce(p.entry_id, 0) AS is_new
         FROM credit_entries e
         LEFT JOIN billing_credit_positions p ON p.user_id = e.user_id
         LEFT JOIN LATERAL (
             SELECT t.id FROM credit_entries t
-            WHERE e.delta >= 0 AND t.delta < 0 AND t.source = {_TAKEN} LIMIT 1
+            WHERE e.delta >= 0 AND t.delta < 0 AND t.source = {TAKEN} LIMIT 1
         ) t ON true
         LEFT JOIN LATERAL (
             SELECT d.id FROM credit_entries d

@@ -1,0 +1,210 @@
+"""The figures of credits over the periods of a report, added up from `billing_credit_flows`."""
+
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from billing.database import rows
+from billing.revenue.periods import Periods
+
+SPENT = ("claim", "sql")
+BACK = ("refund", "dispute")
+BOUGHT = ("pack", "subscription")
+HEAVIEST = 20  # users
+
+_FLOWS = """
+    SELECT width_bucket(at, %(starts)s::timestamptz[]) AS period, item, currency,
+           sum(credits) AS credits, sum(owed) AS owed, sum(sold) AS sold,
+           sum(lot_credits) AS lot_credits, sum(value) AS value
+    FROM billing_credit_flows WHERE at < %(until)s GROUP BY 1, 2, 3
+"""
+_LEADS = """
+    SELECT width_bucket(claimed_at, %(starts)s::timestamptz[]) AS period, count(*) AS leads,
+           sum(credits_spent)::bigint AS credits
+    FROM lead_claims
+    WHERE claimed_at >= %(since)s AND claimed_at < %(until)s AND status = 'succeeded' GROUP BY 1
+"""
+_HEAVIEST = """
+    WITH spent AS (
+        SELECT user_id, currency, sum(credits) AS credits, sum(value)::bigint AS value
+        FROM billing_credit_uses
+        WHERE at >= %(since)s AND at < %(until)s AND purpose IN ('claim', 'sql')
+        GROUP BY user_id, currency
+    ), heaviest AS (
+        SELECT user_id, sum(credits) AS spent FROM spent
+        GROUP BY user_id ORDER BY spent DESC, user_id LIMIT %(most)s
+    )
+    SELECT user_id, spent, currency, credits, value FROM heaviest JOIN spent USING (user_id)
+    ORDER BY heaviest.spent DESC, user_id, currency
+"""
+_TIE = """
+    SELECT (SELECT coalesce(sum(lot_credits), 0) FROM billing_credit_flows) AS lots,
+           (SELECT coalesce(sum(delta), 0) FROM credit_entries e
+            LEFT JOIN billing_credit_positions p USING (user_id)
+            WHERE e.id > coalesce((SELECT floor FROM billing_credit_progress WHERE id = 1), 0)
+              AND e.id > coalesce(p.entry_id, 0)) AS unread,
+           (SELECT coalesce(sum(delta), 0) FROM credit_entries) AS ledger,
+           (SELECT coalesce(sum(balance), 0) FROM lead_credits) AS balances
+"""
+
+
+@dataclass(slots=True)
+class Sums:
+    """What flowed in a period, by item; or in all of them until then."""
+
+    credits: dict[str, int] = field(default_factory=lambda: defaultdict(int))
+    owed: int = 0
+    sold: int = 0
+    lot_credits: dict[str, int] = field(default_factory=lambda: defaultdict(int))
+    value: dict[str, int] = field(default_factory=lambda: defaultdict(int))
+
+    def add(self, item: str, row: dict[str, Any]) -> None:
+        self.credits[item] += int(row["credits"])
+        self.owed += int(row["owed"])
+        self.sold += int(row["sold"])
+        self.lot_credits[item] += int(row["lot_credits"])
+        self.value[item] += int(row["value"])
+
+    def net(self) -> int:
+        return sum(self.credits.values()) + self.owed
+
+    def taken(self, *items: str) -> int:
+        """Credits that entries of these purposes took, as a number above 0."""
+        return -sum(self.credits[item] for item in items)
+
+    def valued(self, *items: str) -> int:
+        """What was paid for the credits that were used for these purposes, above 0."""
+        return -sum(self.value[item] for item in items)
+
+
+@dataclass(slots=True)
+class Figures:
+    """The sums of each period, 0 being all before: over all currencies, and of each."""
+
+    periods: Periods
+    all: dict[int, Sums]
+    by_currency: dict[str, dict[int, Sums]]
+    leads: dict[int, tuple[int, int]]  # succeeded claims, and the credits that they cost
+
+    def credits(self) -> Iterable[dict[str, Any]]:
+        """A row for each period: what came, what went, what is outstanding at its end."""
+        outstanding, owing = self.all[0].net(), self.all[0].owed
+        for number in range(1, self.periods.count + 1):
+            sums = self.all[number]
+            outstanding += sums.net()
+            owing += sums.owed
+            yield {
+                "date": self.periods.label(number - 1),
+                "packs": sums.credits["pack"],
+                "subscriptions": sums.credits["subscription"],
+                "free": sums.credits["free"],
+                "returned": sums.credits["returned"],
+                "spent": sums.taken(*SPENT),
+                "refunded": sums.taken("refund"),
+                "disputed": sums.taken("dispute"),
+                "corrected": sums.taken("correction"),
+                "owed": sums.owed,
+                "net": sums.net(),
+                "outstanding": outstanding,
+                "owing": owing,
+                "leads": self.leads.get(number, (0, 0))[0],
+            }
+
+    def values(self, currency: str = "") -> list[dict[str, Any]]:
+        """A row for each period and currency (or that one): what the credits were paid for."""
+        found = []
+        left = {code: sum(sums[0].value.values()) for code, sums in self.by_currency.items()}
+        credits_ = {
+            code: sum(sums[0].lot_credits.values()) for code, sums in self.by_currency.items()
+        }
+        for number in range(1, self.periods.count + 1):
+            for code in sorted(self.by_currency):
+                sums = self.by_currency[code][number]
+                left[code] += sum(sums.value.values())
+                credits_[code] += sum(sums.lot_credits.values())
+                if code and currency in ("", code):
+                    row = {"date": self.periods.label(number - 1), "currency": code}
+                    money = self._money([sums], [number])
+                    found.append(row | money | _left(left[code], credits_[code]))
+        return found
+
+    def totals(self, currency: str = "") -> list[dict[str, Any]]:
+        """The same over all periods, a row for each currency."""
+        found = []
+        for code in sorted(set(self.by_currency) - {""}):
+            sums = self.by_currency[code]
+            numbers = range(1, self.periods.count + 1)
+            money = self._money([sums[number] for number in numbers], numbers)
+            ever = [sums[number] for number in range(self.periods.count + 1)]
+            left = sum(sum(each.value.values()) for each in ever)
+            credits_ = sum(sum(each.lot_credits.values()) for each in ever)
+            if currency in ("", code):
+                found.append({"currency": code} | money | _left(left, credits_))
+        return found
+
+    def _money(self, sums: list[Sums], numbers: Iterable[int]) -> dict[str, Any]:
+        sold, used = sum(each.sold for each in sums), sum(each.valued(*SPENT) for each in sums)
+        bought = -sum(each.valued(*BOUGHT) for each in sums)
+        credits_ = -sum(each.lot_credits[item] for each in sums for item in SPENT)
+        leads, cost = (
+            sum(counts)
+            for counts in zip(*(self.leads.get(n, (0, 0)) for n in numbers), strict=True)
+        )
+        return {
+            "sold": sold,
+            "settled": sold - bought,
+            "returned": sum(each.value["returned"] for each in sums),
+            "spent": used,
+            "spent_credits": credits_,
+            "clawed_back": sum(each.valued(*BACK) for each in sums),
+            "corrected": sum(each.valued("correction") for each in sums),
+            "price_per_lead": _quotient(used * cost, credits_ * leads),
+        }
+
+
+def _left(liability: int, credits_: int) -> dict[str, Any]:
+    return {
+        "liability": liability,
+        "liability_credits": credits_,
+        "price_per_credit": _quotient(liability, credits_),
+    }
+
+
+def _quotient(part: int, whole: int) -> int | None:
+    """Rounded half up to a minor unit; None of nothing."""
+    return (2 * part + whole) // (2 * whole) if whole > 0 else None
+
+
+def figures(periods: Periods) -> Figures:
+    """All figures of these periods, in two queries."""
+    window = {"starts": periods.starts, "since": periods.since, "until": periods.until}
+    everything: dict[int, Sums] = defaultdict(Sums)
+    by_currency: dict[str, dict[int, Sums]] = defaultdict(lambda: defaultdict(Sums))
+    for row in rows(_FLOWS, window):
+        everything[row["period"]].add(row["item"], row)
+        by_currency[row["currency"]][row["period"]].add(row["item"], row)
+    leads = {row["period"]: (row["leads"], row["credits"]) for row in rows(_LEADS, window)}
+    return Figures(periods, everything, by_currency, leads)
+
+
+def heaviest(periods: Periods) -> list[dict[str, Any]]:
+    """Who spent most credits, and what had been paid for them: a row for each currency."""
+    window = {"since": periods.since, "until": periods.until, "most": HEAVIEST}
+    return [
+        row | {"spent": int(row["spent"]), "credits": int(row["credits"])}
+        for row in rows(_HEAVIEST, window)
+    ]
+
+
+def tie() -> dict[str, int]:
+    """What is outstanding now by the lots, by the ledger and by the balances: one and the same.
+
+    `unread` is in entries of which the lots do not know yet.
+    """
+    [found] = rows(_TIE)
+    sums = {name: int(value) for name, value in found.items()}
+    return sums | {
+        "difference": sums["lots"] + sums["unread"] - sums["balances"],
+        "ledger_difference": sums["ledger"] - sums["balances"],
+    }

@@ -1,0 +1,173 @@
+"""The report on credits: what came and went, what it is worth, and who spent most."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from billing.revenue.asked import Asked
+from billing.revenue.credits import columns
+from billing.revenue.credits.behind import FREE, behind, drill
+from billing.revenue.credits.figures import BACK, BOUGHT, SPENT, figures, heaviest, tie
+from billing.revenue.report import ChartOf, Drill, Report, Row, Table, View
+
+TIES = "Outstanding credits tie to the ledger and to the balances."
+DIFFERS = (
+    "Outstanding credits differ between lots, ledger and balances: see the reconciliation below."
+)
+_ITEMS: Mapping[str, tuple[str, ...]] = {
+    "packs": ("pack",),
+    "subscriptions": ("subscription",),
+    "free": ("free",),
+    "returned": ("returned",),
+    "spent": SPENT,
+    "refunded": ("refund",),
+    "disputed": ("dispute",),
+    "corrected": ("correction",),
+    "net": (),
+}
+_USED: Mapping[str, tuple[str, ...]] = {
+    "spent": SPENT,
+    "spent_credits": SPENT,
+    "price_per_lead": SPENT,
+    "clawed_back": BACK,
+    "corrected": ("correction",),
+}
+
+
+class Credits(Report):
+    """Credits by the ledger, and at what was paid for each: first in, first out."""
+
+    name = "credits"
+    title = "Credits"
+    about = (
+        "Credits sold, granted free, spent and taken back, what is outstanding at what was paid"
+        " for it, and what a lead cost. Each credit is used in the order in which it came."
+    )
+
+    def view(self, asked: Asked) -> View:
+        sums, tied = figures(asked.periods), tie()
+        tables = [
+            _flows(list(sums.credits())),
+            _totals(sums.totals(asked.currency)),
+            _values(sums.values(asked.currency)),
+            _heaviest(heaviest(asked.periods)),
+            _tie(tied),
+        ]
+        return View(tables, [DIFFERS if _differs(tied) else TIES])
+
+    def behind(self, asked: Asked, drill: Mapping[str, str]) -> Table:
+        return behind(asked, drill)
+
+
+def _differs(tied: Mapping[str, int]) -> bool:
+    return bool(tied["difference"] or tied["ledger_difference"])
+
+
+def _flows(rows: list[Row]) -> Table:
+    about = "Credits of all currencies: a credit is a credit, whatever was paid for it."
+    came = ("packs", "subscriptions", "free", "returned")
+    return Table(
+        "credits",
+        "Credits by period",
+        columns.CREDITS,
+        rows,
+        about=about,
+        charts=(
+            ChartOf("Credits that came", "Credits", came, split="", kind="stack"),
+            ChartOf(
+                "Credits that went",
+                "Credits",
+                ("spent", "refunded", "disputed", "corrected"),
+                split="",
+                kind="stack",
+            ),
+            ChartOf("Credits outstanding", "Credits", ("outstanding",), split="", kind="lines"),
+        ),
+        drill=_behind_flow,
+    )
+
+
+def _behind_flow(row: Row, column: str) -> Drill | None:
+    day = str(row["date"])
+    if column in _ITEMS:
+        return drill("entries", *_ITEMS[column], day=day)
+    match column:
+        case "owed":
+            return drill("entries", day=day, owing="yes")
+        case "outstanding":
+            return drill("lots", day=day)
+        case "leads":
+            return drill("claims", day=day)
+    return None
+
+
+def _totals(rows: list[Row]) -> Table:
+    return Table(
+        "totals",
+        "What credits were paid for, all of these days",
+        columns.TOTALS,
+        rows,
+        empty="No credits have been bought.",
+        drill=_behind_value,
+    )
+
+
+def _values(rows: list[Row]) -> Table:
+    about = "Money of the currency in which each credit was bought."
+    return Table(
+        "values",
+        "What credits were paid for, by period",
+        columns.VALUES,
+        rows,
+        about=about,
+        empty="No credits have been bought.",
+        charts=(
+            ChartOf("Sold and delivered", "Money", ("sold", "spent")),
+            ChartOf("Liability", "Money", ("liability",), kind="lines"),
+        ),
+        drill=_behind_value,
+    )
+
+
+def _behind_value(row: Row, column: str) -> Drill | None:
+    where = {"day": str(row.get("date", "")), "currency": str(row["currency"])}
+    if column in _USED:
+        return drill("uses", *_USED[column], **where)
+    match column:
+        case "sold":
+            return drill("entries", *BOUGHT, **where)
+        case "settled":
+            return drill("entries", *BOUGHT, owing="yes", **where)
+        case "returned":
+            return drill("lots", "returned", **where)
+        case "liability" | "liability_credits" | "price_per_credit":
+            return drill("lots", **where)
+    return None
+
+
+def _heaviest(rows: list[Row]) -> Table:
+    return Table(
+        "heaviest",
+        "Heaviest users",
+        columns.HEAVIEST,
+        rows,
+        about="The 20 users who spent most credits in these days.",
+        drill=_behind_user,
+    )
+
+
+def _behind_user(row: Row, column: str) -> Drill | None:
+    user = str(row["user_id"])
+    if column in ("credits", "value"):
+        return drill("uses", *SPENT, user=user, currency=str(row["currency"]) or FREE)
+    return drill("uses", *SPENT, user=user) if column == "spent" else None
+
+
+def _tie(tied: dict[str, Any]) -> Table:
+    return Table(
+        "reconciliation",
+        "Outstanding credits, now",
+        columns.TIE,
+        [tied],
+        about="What is outstanding at this moment, counted in three ways.",
+        drill=lambda row, column: drill("balances") if column in ("balances", "ledger") else None,
+    )
