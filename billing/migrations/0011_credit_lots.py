@@ -41,6 +41,7 @@ class Migration(migrations.Migration):
             name='CreditFlow',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('is_day', models.BooleanField()),
                 ('at', models.DateTimeField()),
                 ('item', models.TextField()),
                 ('currency', models.TextField(blank=True, db_default='')),
@@ -53,7 +54,7 @@ class Migration(migrations.Migration):
             options={
                 'db_table': 'billing_credit_flows',
                 'default_permissions': (),
-                'constraints': [models.UniqueConstraint(models.F('at'), models.F('item'), models.F('currency'), name='billing_credit_flows_once')],
+                'constraints': [models.UniqueConstraint(models.F('is_day'), models.F('at'), models.F('item'), models.F('currency'), name='billing_credit_flows_once')],
             },
         ),
         migrations.CreateModel(

@@ -86,13 +86,15 @@ class CreditUse(models.Model):
 class CreditFlow(models.Model):
     """What the ledger, its lots and their uses did within a quarter of an hour, by currency.
 
-    A quarter, because each day of each time zone is made of whole ones. `item` is a lot's origin
+    A quarter, because each day of each time zone is made of whole ones; and once more within a
+    day of UTC (`is_day`), so that what is long ago is soon added up. `item` is a lot's origin
     or a use's purpose. `credits` and `owed` are of the entries: what was given (above 0) or taken
     by word, and how what the users owe changed; both together are the change of the balances.
     `sold` is the price of what was bought. `lot_credits` and `value` are the changes of what the
     lots of a currency have left, and of what was paid for that.
     """
 
+    is_day = models.BooleanField()
     at = models.DateTimeField()
     item = models.TextField()
     currency = models.TextField(blank=True, db_default="")
@@ -106,7 +108,9 @@ class CreditFlow(models.Model):
         db_table = "billing_credit_flows"
         default_permissions = ()
         constraints = [
-            models.UniqueConstraint("at", "item", "currency", name="billing_credit_flows_once"),
+            models.UniqueConstraint(
+                "is_day", "at", "item", "currency", name="billing_credit_flows_once"
+            ),
         ]
 
     def __str__(self) -> str:

@@ -1,11 +1,20 @@
 """What each credit was paid for, and what used it: first in, first out."""
 
+import psycopg
 import pytest
 from django.db import connection, transaction
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from billing.models import CreditLot, LeadCredits, PaymentReversal, Purchase, acting_as
+from billing.models import (
+    CreditEntry,
+    CreditLot,
+    CreditProgress,
+    LeadCredits,
+    PaymentReversal,
+    Purchase,
+    acting_as,
+)
 from billing.projection import ledger
 from billing.revenue.credits import lots as module
 from billing.revenue.credits.checking import check
@@ -21,10 +30,12 @@ from tests.revenue.ledgers import (
     used,
     uses,
 )
+from tests.support.databases import Database
 
-pytestmark = pytest.mark.django_db
+in_a_transaction = pytest.mark.django_db
 
 
+@in_a_transaction
 def test_what_is_spent_takes_the_oldest_credits_at_what_they_were_paid_for() -> None:
     post(10, Kind.GRANT)
     buy("cs_1", 4500, {"price_pack": 50})
@@ -42,6 +53,7 @@ def test_what_is_spent_takes_the_oldest_credits_at_what_they_were_paid_for() -> 
     assert CreditLot.objects.latest("pk").price_id == "price_pack"
 
 
+@in_a_transaction
 def test_the_uses_of_a_lot_add_up_to_what_was_paid() -> None:
     buy("cs_1", 100, {"price_three": 3})
     for _ in range(3):
@@ -51,6 +63,7 @@ def test_the_uses_of_a_lot_add_up_to_what_was_paid() -> None:
     assert held() == []
 
 
+@in_a_transaction
 def test_a_refund_of_an_older_pack_takes_the_oldest_credits_that_are_left() -> None:
     buy("cs_1", 4500, {"price_pack": 50})
     sql("balance - 50")
@@ -61,6 +74,7 @@ def test_a_refund_of_an_older_pack_takes_the_oldest_credits_that_are_left() -> N
     assert held() == []
 
 
+@in_a_transaction
 def test_credits_that_paid_what_was_owed_are_no_lot() -> None:
     buy("cs_1", 5000, {"price_pack": 50})
     sql("balance - 30")
@@ -78,6 +92,7 @@ def test_credits_that_paid_what_was_owed_are_no_lot() -> None:
     assert held() == [("usd", 20, 2000)]
 
 
+@in_a_transaction
 def test_a_dispute_that_is_won_brings_back_the_value_that_it_took() -> None:
     post(10, Kind.GRANT)
     buy("cs_1", 5000, {"price_pack": 50})
@@ -95,6 +110,7 @@ def test_a_dispute_that_is_won_brings_back_the_value_that_it_took() -> None:
     assert held() == [("usd", 60, 5000)]
 
 
+@in_a_transaction
 def test_what_came_back_is_worth_its_share_where_a_part_paid_what_was_owed() -> None:
     buy("cs_1", 5000, {"price_pack": 50})
     sql("balance - 20")
@@ -104,6 +120,7 @@ def test_what_came_back_is_worth_its_share_where_a_part_paid_what_was_owed() -> 
     assert held() == [("usd", 30, 3000)]
 
 
+@in_a_transaction
 def test_a_claim_that_failed_gives_back_the_value_that_it_took() -> None:
     buy("cs_1", 1000, {"price_pack": 10})
     sql("balance - 3")
@@ -113,6 +130,7 @@ def test_a_claim_that_failed_gives_back_the_value_that_it_took() -> None:
     assert held() == [("", 2, 0), ("usd", 10, 1000)]
 
 
+@in_a_transaction
 def test_an_invoice_is_shared_over_its_lines_by_their_credits() -> None:
     buy("in_1", 1000, {"price_plan": 20, "price_extra": 10})
     module.refresh()
@@ -121,6 +139,7 @@ def test_an_invoice_is_shared_over_its_lines_by_their_credits() -> None:
     assert set(CreditLot.objects.values_list("origin", flat=True)) == {"subscription"}
 
 
+@in_a_transaction
 def test_corrections_and_raw_sql_are_free_credits_or_take_the_oldest() -> None:
     buy("cs_1", 5000, {"price_yen": 5}, currency="jpy")
     with acting_as("test"):
@@ -138,6 +157,7 @@ def test_corrections_and_raw_sql_are_free_credits_or_take_the_oldest() -> None:
     assert held() == [("", 3, 0)]
 
 
+@in_a_transaction
 def test_credits_that_move_to_another_user_keep_their_value_there_and_back() -> None:
     buy("cs_1", 1000, {"price_pack": 10})
     sql("balance - 4")
@@ -154,6 +174,7 @@ def test_credits_that_move_to_another_user_keep_their_value_there_and_back() -> 
     assert held() == [("usd", 16, 900)]
 
 
+@in_a_transaction
 def test_what_the_ledger_never_saw_come_waits_for_the_next_credits() -> None:
     """Written past the triggers; then the two are tied out."""
     post(5, Kind.GRANT)
@@ -186,6 +207,7 @@ STEPS = st.lists(
 )
 
 
+@in_a_transaction
 @settings(
     max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
@@ -237,6 +259,7 @@ def live(number: int, user: str, what: str, count: int) -> None:
             module.refresh()
 
 
+@in_a_transaction
 def test_a_check_finds_what_differs_from_the_ledger() -> None:
     buy("cs_1", 5000, {"price_pack": 50})
     sql("balance - 20")
@@ -260,7 +283,24 @@ PLANTED = {
     "UPDATE billing_credit_lots SET paid = paid + 1": ["Lot ", "Lot "],
     "DELETE FROM billing_credit_lots WHERE user_id = 'bob'": ["Lot ", "Balance of user bob"],
     "UPDATE billing_credit_uses SET value = 0": ["Use of lot "],
-    "UPDATE billing_credit_flows SET sold = 0 WHERE item = 'pack'": ["Flow "],
+    "UPDATE billing_credit_flows SET sold = 0 WHERE item = 'pack'": ["Flow ", "Flow of the day "],
     """INSERT INTO billing_credit_lots (entry_id, user_id, at, credits, origin)
        VALUES (0, 'zoe', now(), 7, 'free')""": ["Lot "],
 }
+
+
+def test_an_entry_that_is_committed_late_is_not_passed_over(real_database: Database) -> None:
+    """It has a lower id than others that the lots know already; who is known is not read again."""
+    granted = "INSERT INTO lead_credits (user_id, balance) VALUES ('ada', 7)"
+    with psycopg.connect(real_database.url) as slow:
+        slow.execute("SET LOCAL billing.actor = 'slow'")  # unlike raw SQL, it waits for nobody
+        slow.execute(granted)
+        for balance in (1, 2, 3):
+            sql(str(balance), "bob")
+            assert module.refresh() == 1
+        assert CreditProgress.objects.get().floor == 0
+    assert module.refresh() == 1
+    assert lots()[0][1] == 7
+    assert module.refresh() == 0
+    assert CreditProgress.objects.get().floor == CreditEntry.objects.latest("pk").pk
+    assert check() == []

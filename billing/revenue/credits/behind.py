@@ -54,7 +54,7 @@ _LEFT = """
     WHERE l.at < %(until)s AND (%(all)s OR l.origin = ANY(%(items)s) AND l.at >= %(since)s)
       AND (%(currency)s::text IS NULL OR l.currency = %(currency)s)
       AND (NOT %(all)s OR used.credits < l.credits)
-    ORDER BY l.at, l.entry_id
+    ORDER BY l.at DESC, l.entry_id DESC
 """
 _CLAIMS = """
     SELECT id AS claim, claimed_at AS at, user_id, lead_id, credits_spent AS credits

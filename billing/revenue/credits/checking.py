@@ -96,24 +96,23 @@ _STAGE_FLOWS = f"""
         JOIN stage_entries l ON l.id = u.lot_id JOIN stage_entries e ON e.id = u.entry_id
         WHERE NOT l.is_new AND NOT e.is_new AND {_OF_THESE_USES}
     )
-    SELECT {statements.QUARTER}, item, currency,
-           sum(credits), sum(owed), sum(sold), sum(lot_credits), sum(value)
-    FROM moved GROUP BY 1, 2, 3
+    {statements.SPANS}
 """  # noqa: S608
 _FLOWS = """
     WITH derived AS (
-        SELECT at, item, currency, sum(credits) AS credits, sum(owed) AS owed,
+        SELECT is_day, at, item, currency, sum(credits) AS credits, sum(owed) AS owed,
                sum(sold)::bigint AS sold, sum(lot_credits) AS lot_credits,
                sum(value)::bigint AS value
-        FROM stage_flows GROUP BY at, item, currency
+        FROM stage_flows GROUP BY is_day, at, item, currency
     ), stored AS (
-        SELECT at, item, currency, credits, owed, sold, lot_credits, value
+        SELECT is_day, at, item, currency, credits, owed, sold, lot_credits, value
         FROM billing_credit_flows
     )
-    SELECT concat_ws(' ', 'Flow', at, item, nullif(currency, '')), derived::text, stored::text
-    FROM derived FULL JOIN stored USING (at, item, currency)
+    SELECT concat_ws(' ', 'Flow', CASE WHEN is_day THEN 'of the day' END, at, item,
+                     nullif(currency, '')), derived::text, stored::text
+    FROM derived FULL JOIN stored USING (is_day, at, item, currency)
     WHERE derived IS DISTINCT FROM stored
-    ORDER BY at, item, currency LIMIT %(most)s
+    ORDER BY is_day, at, item, currency LIMIT %(most)s
 """
 
 

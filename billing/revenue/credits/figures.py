@@ -17,7 +17,10 @@ _FLOWS = """
     SELECT width_bucket(at, %(starts)s::timestamptz[]) AS period, item, currency,
            sum(credits) AS credits, sum(owed) AS owed, sum(sold) AS sold,
            sum(lot_credits) AS lot_credits, sum(value) AS value
-    FROM billing_credit_flows WHERE at < %(until)s GROUP BY 1, 2, 3
+    FROM billing_credit_flows
+    WHERE NOT is_day AND at < %(until)s AND at >= date_trunc('day', %(since)s::timestamptz, 'UTC')
+       OR is_day AND at < date_trunc('day', %(since)s::timestamptz, 'UTC')
+    GROUP BY 1, 2, 3
 """
 _LEADS = """
     SELECT width_bucket(claimed_at, %(starts)s::timestamptz[]) AS period, count(*) AS leads,
@@ -25,26 +28,24 @@ _LEADS = """
     FROM lead_claims
     WHERE claimed_at >= %(since)s AND claimed_at < %(until)s AND status = 'succeeded' GROUP BY 1
 """
-_HEAVIEST = """
-    WITH spent AS (
-        SELECT user_id, currency, sum(credits) AS credits, sum(value)::bigint AS value
-        FROM billing_credit_uses
-        WHERE at >= %(since)s AND at < %(until)s AND purpose IN ('claim', 'sql')
-        GROUP BY user_id, currency
-    ), heaviest AS (
-        SELECT user_id, sum(credits) AS spent FROM spent
+_SPENT = "at >= %(since)s AND at < %(until)s AND purpose IN ('claim', 'sql')"
+_HEAVIEST = f"""
+    WITH heaviest AS (
+        SELECT user_id, sum(credits) AS spent FROM billing_credit_uses WHERE {_SPENT}
         GROUP BY user_id ORDER BY spent DESC, user_id LIMIT %(most)s
     )
-    SELECT user_id, spent, currency, credits, value FROM heaviest JOIN spent USING (user_id)
-    ORDER BY heaviest.spent DESC, user_id, currency
-"""
+    SELECT user_id, spent, currency, sum(credits) AS credits, sum(value)::bigint AS value
+    FROM heaviest JOIN billing_credit_uses USING (user_id) WHERE {_SPENT}
+    GROUP BY user_id, spent, currency ORDER BY spent DESC, user_id, currency
+"""  # noqa: S608
 _TIE = """
-    SELECT (SELECT coalesce(sum(lot_credits), 0) FROM billing_credit_flows) AS lots,
+    SELECT (SELECT coalesce(sum(lot_credits), 0) FROM billing_credit_flows WHERE is_day) AS lots,
            (SELECT coalesce(sum(delta), 0) FROM credit_entries e
-            LEFT JOIN billing_credit_positions p USING (user_id)
             WHERE e.id > coalesce((SELECT floor FROM billing_credit_progress WHERE id = 1), 0)
-              AND e.id > coalesce(p.entry_id, 0)) AS unread,
-           (SELECT coalesce(sum(delta), 0) FROM credit_entries) AS ledger,
+              AND e.id > coalesce((SELECT p.entry_id FROM billing_credit_positions p
+                                   WHERE p.user_id = e.user_id), 0)) AS unread,
+           (SELECT coalesce(sum(credits + owed), 0) FROM billing_credit_flows WHERE is_day)
+               AS entries,
            (SELECT coalesce(sum(balance), 0) FROM lead_credits) AS balances
 """
 
@@ -200,10 +201,12 @@ def heaviest(periods: Periods) -> list[dict[str, Any]]:
 def tie() -> dict[str, int]:
     """What is outstanding now by the lots, by the ledger and by the balances: one and the same.
 
-    `unread` is in entries of which the lots do not know yet.
+    `unread` is in entries of which the lots do not know yet. The ledger is the sum of its flows
+    and of these: that the flows are the ledger's own is what `check` compares entry by entry.
     """
     [found] = rows(_TIE)
     sums = {name: int(value) for name, value in found.items()}
+    sums["ledger"] = sums.pop("entries") + sums["unread"]
     return sums | {
         "difference": sums["lots"] + sums["unread"] - sums["balances"],
         "ledger_difference": sums["ledger"] - sums["balances"],

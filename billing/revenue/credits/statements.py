@@ -145,11 +145,18 @@ VALUES = f"""
 
 FLOW_TABLE = """
     CREATE TEMP TABLE IF NOT EXISTS stage_flows (
-        at timestamptz, item text, currency text, credits numeric, owed numeric, sold bigint,
-        lot_credits numeric, value bigint
+        is_day boolean, at timestamptz, item text, currency text, credits numeric, owed numeric,
+        sold bigint, lot_credits numeric, value bigint
     ) ON COMMIT DELETE ROWS
 """
-QUARTER = "date_bin('15 minutes', at, '2000-01-01 00:00+00')"
+# What moved, twice: within its quarter of an hour, and within its day of UTC.
+SPANS = """
+    SELECT is_day, CASE WHEN is_day THEN date_trunc('day', at, 'UTC')
+                        ELSE date_bin('15 minutes', at, '2000-01-01 00:00+00') END AS begun,
+           item, currency, sum(credits), sum(owed), sum(sold), sum(lot_credits), sum(value)
+    FROM moved CROSS JOIN (VALUES (false), (true)) spans (is_day)
+    GROUP BY is_day, begun, item, currency
+"""
 
 # Only what is not there yet is written, and only that is added to the flows.
 APPLY = f"""
@@ -175,11 +182,9 @@ APPLY = f"""
         UNION ALL SELECT at, purpose, currency, 0, 0, 0, -credits, -value FROM new_uses
     )
     INSERT INTO billing_credit_flows AS f
-        (at, item, currency, credits, owed, sold, lot_credits, value)
-    SELECT {QUARTER} AS quarter, item, currency,
-           sum(credits), sum(owed), sum(sold), sum(lot_credits), sum(value)
-    FROM moved GROUP BY quarter, item, currency
-    ON CONFLICT (at, item, currency) DO UPDATE SET
+        (is_day, at, item, currency, credits, owed, sold, lot_credits, value)
+    {SPANS}
+    ON CONFLICT (is_day, at, item, currency) DO UPDATE SET
         credits = f.credits + excluded.credits, owed = f.owed + excluded.owed,
         sold = f.sold + excluded.sold, lot_credits = f.lot_credits + excluded.lot_credits,
         value = f.value + excluded.value
