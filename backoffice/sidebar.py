@@ -76,6 +76,7 @@ SIDEBAR: dict[str, Any] = {
                 report("Subscriptions", "trending_up", "subscriptions"),
                 report("Failed payments", "credit_card_off", "failed_payments"),
                 report("Ageing", "hourglass_bottom", "ageing"),
+                report("Credits", "toll", "credits"),
             ],
         },
         {

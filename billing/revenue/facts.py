@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from billing.revenue import dunning, entries
+from billing.revenue.credits import checking, lots
 from billing.revenue.mrr import facts as subscriptions
 
 
@@ -12,8 +13,8 @@ from billing.revenue.mrr import facts as subscriptions
 class Family:
     """A derived table, or several that belong together.
 
-    `refresh` derives what is new and `rebuild` everything; both answer with the number of rows
-    that changed, and may be run again at any time. `check` derives everything and compares: each
+    `refresh` derives what is new and `rebuild` everything; both answer with how much
+    changed (rows; of credits, users), and may be run again at any time. `check` derives everything and compares: each
     difference names the `fact`, what is `here` and what is `derived`, null where there is none.
     """
 
@@ -27,6 +28,7 @@ FAMILIES = (
     Family("revenue", entries.refresh, entries.rebuild, entries.check),
     Family("subscriptions", subscriptions.refresh, subscriptions.rebuild, subscriptions.check),
     Family("dunning", dunning.refresh, dunning.rebuild, dunning.check),
+    Family("credits", lots.refresh, lots.rebuild, checking.check),
 )
 
 

@@ -273,7 +273,7 @@ def test_a_check_finds_what_differs_from_the_ledger() -> None:
                 cursor.execute(statement)
                 found = check()
                 assert len(found) == len(told), found
-                assert all(map(str.startswith, found, told)), found
+                assert all(map(str.startswith, (each["fact"] for each in found), told)), found
                 transaction.set_rollback(True)
     module.refresh()
     assert check() == []

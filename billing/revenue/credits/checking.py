@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from itertools import islice
+from typing import Any
 
 from django.db import transaction
 
@@ -116,8 +117,10 @@ _FLOWS = """
 """
 
 
-def check() -> list[str]:
-    """What differs from a fresh derivation, in words, at most 100; empty where all is well.
+def check() -> list[dict[str, Any]]:
+    """What differs from a fresh derivation: the `fact`, what is `here` and what is `derived`.
+
+    At most 100 differences, none where all is well; null where there is none of either.
 
     Entries that came since the last refresh are no difference. A refresh waits meanwhile.
     """
@@ -128,7 +131,7 @@ def check() -> list[str]:
         return list(islice(_differences(), MOST))
 
 
-def _differences() -> Iterator[str]:
+def _differences() -> Iterator[dict[str, Any]]:
     for after, last in _ranges():
         these = {"after": after, "last": last}
         with cursor() as bound:
@@ -153,10 +156,10 @@ def _ranges() -> Iterator[tuple[str, str | None]]:
         after = last
 
 
-def _told(sql: str, these: dict[str, str | None]) -> list[str]:
+def _told(sql: str, these: dict[str, str | None]) -> list[dict[str, Any]]:
     with cursor() as bound:
         bound.execute(sql, these | {"most": MOST})
         return [
-            f"{what}: derived {derived or 'none'}, stored {stored or 'none'}"
-            for what, derived, stored in bound.fetchall()
+            {"fact": fact, "here": stored, "derived": derived}
+            for fact, derived, stored in bound.fetchall()
         ]
