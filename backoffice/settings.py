@@ -4,6 +4,7 @@ Every variable is documented in `.env.example`. A missing or malformed one raise
 `ImproperlyConfigured` with one sentence that names it.
 """
 
+import json
 import re
 import sys
 from pathlib import Path
@@ -17,6 +18,7 @@ from django.templatetags.static import static
 from django.urls import reverse_lazy
 
 from backoffice.sidebar import SIDEBAR
+from billing.revenue.accounts import ACCOUNTS
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 LOCAL_DIR = BASE_DIR / ".local"
@@ -190,6 +192,27 @@ def read_time_zone() -> str:
 
 
 REPORT_TIME_ZONE = read_time_zone()
+
+
+def read_accounts() -> dict[str, str]:
+    """The journal's accounts by their keys (billing.revenue.journal), as the ledger names them."""
+    accounts = dict(ACCOUNTS)
+    malformed = ImproperlyConfigured(
+        "JOURNAL_ACCOUNTS is malformed: it must be JSON with a name for each of"
+        f" {', '.join(accounts)} that is to have another one."
+    )
+    try:
+        given = json.loads(env.str("JOURNAL_ACCOUNTS", default="").strip() or "{}")
+    except ValueError:
+        raise malformed from None
+    if not isinstance(given, dict) or not given.keys() <= accounts.keys():
+        raise malformed
+    if not all(isinstance(name, str) and name.strip() for name in given.values()):
+        raise malformed
+    return accounts | {key: name.strip() for key, name in given.items()}
+
+
+JOURNAL_ACCOUNTS = read_accounts()
 
 
 def read_email() -> dict[str, Any]:

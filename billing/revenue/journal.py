@@ -1,0 +1,96 @@
+"""The journal: what Stripe's balance did, as double entry in the currencies it is settled in.
+
+Every movement of the balance, and every invoice paid out of band, is one reference whose lines
+add up to zero: what came in is on the debit side of the balance, what it was for on the credit
+side. Tax is told apart by the invoice's share. Amounts are minor units.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Literal
+
+from billing.database import stream
+from billing.revenue.accounts import ACCOUNTS
+from billing.revenue.stripes import PAYOUTS
+
+JournalBy = Literal["day", "transaction"]
+
+# The tax is in the currency charged: in the one settled it is the same share of the amount.
+_LINES = """
+    WITH booked AS (
+        SELECT at, source, settled_currency AS currency, item, kind, settled_amount AS amount,
+               settled_fee AS fee,
+               CASE WHEN item NOT IN ('gross', 'out_of_band') OR amount = 0 THEN 0
+                    ELSE round(tax::numeric * settled_amount / amount) END::bigint AS tax
+        FROM billing_revenue_entries WHERE at >= %(since)s AND at < %(until)s
+    ), moved AS (
+        SELECT created_at AS at, stripe_id AS source, currency, category, amount, fee, net
+        FROM billing_balance_transactions
+        WHERE created_at >= %(since)s AND created_at < %(until)s AND category = ANY(%(payouts)s)
+    ), lines AS (
+        SELECT b.at, b.source, b.currency, l.account, l.amount
+        FROM booked b CROSS JOIN LATERAL (VALUES
+            (CASE WHEN item = 'out_of_band' THEN 'outside' ELSE 'balance' END, amount - fee),
+            ('fees', fee),
+            ('tax', -tax),
+            (CASE WHEN item IN ('refunds', 'disputes', 'other') THEN item
+                  WHEN kind = 'subscription' THEN 'subscriptions'
+                  WHEN kind = 'pack' THEN 'packs' ELSE 'sales' END, tax - amount)
+        ) l (account, amount)
+        UNION ALL
+        SELECT m.at, m.source, m.currency, l.account, l.amount
+        FROM moved m CROSS JOIN LATERAL (VALUES
+            ('balance', net),
+            ('fees', fee),
+            (CASE WHEN category LIKE 'payout_minimum%%' THEN 'held' ELSE 'bank' END, -amount)
+        ) l (account, amount)
+    )
+    SELECT (at AT TIME ZONE %(zone)s)::date AS date, {reference} AS reference, currency, account,
+           sum(amount)::bigint AS amount
+    FROM lines GROUP BY 1, 2, 3, 4 HAVING sum(amount) <> 0
+    ORDER BY 1, 2, 3, sum(amount) < 0, 4
+"""
+_REFERENCE = {
+    "transaction": "source",
+    "day": "'stripe-' || (at AT TIME ZONE %(zone)s)::date || '-' || currency",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One line: either `debit` or `credit` is not 0. `account` is the account's name."""
+
+    date: date
+    account: str
+    debit: int
+    credit: int
+    currency: str
+    reference: str
+
+
+def journal(
+    since: datetime,
+    until: datetime,
+    timezone: str,
+    *,
+    by: JournalBy = "day",
+    names: Mapping[str, str] = ACCOUNTS,
+) -> Iterator[Line]:
+    """The lines of the days of `timezone`, one by one, however many they are.
+
+    By `transaction` the reference is the balance transaction's id (or the invoice's, paid out of
+    band); by `day` all of a day and currency are one. Debits first. `names` are the accounts',
+    by the keys of ACCOUNTS. A reference's debits equal its credits, always.
+    """
+    asked = {"since": since, "until": until, "zone": timezone, "payouts": sorted(PAYOUTS)}
+    for row in stream(_LINES.format(reference=_REFERENCE[by]), asked):
+        amount = row["amount"]
+        yield Line(
+            row["date"],
+            names.get(row["account"], ACCOUNTS[row["account"]]),
+            max(amount, 0),
+            max(-amount, 0),
+            row["currency"],
+            row["reference"],
+        )
