@@ -77,6 +77,10 @@ SIDEBAR: dict[str, Any] = {
                 report("Failed payments", "credit_card_off", "failed_payments"),
                 report("Ageing", "hourglass_bottom", "ageing"),
                 report("Credits", "toll", "credits"),
+                report("Payouts and balance", "account_balance", "balance"),
+                report("Journal", "menu_book", "journal"),
+                entry("Months", "calendar_month", "monthclose"),
+                report("Closed months", "lock", "closing"),
             ],
         },
         {

@@ -40,6 +40,10 @@ RECONCILE = "billing.reconcile"
 OPEN_INCIDENT = "billing.open_incident"
 HAND_OVER_INCIDENT = "billing.hand_over_incident"
 CLOSE_INCIDENT = "billing.close_incident"
+CHECK_MONTH = "billing.check_month"
+SIGN_MONTH = "billing.sign_month"
+REVIEW_MONTH = "billing.review_month"
+REOPEN_MONTH = "billing.reopen_month"
 
 VIEW_INCIDENT = "billing.view_incident"
 APPROVE = "billing.approve_operation"
@@ -78,6 +82,10 @@ DECLARED = {
     OPEN_INCIDENT: "Can open an incident",
     HAND_OVER_INCIDENT: "Can hand an incident over",
     CLOSE_INCIDENT: "Can close an incident",
+    CHECK_MONTH: "Can check a month against Stripe",
+    SIGN_MONTH: "Can sign a month",
+    REVIEW_MONTH: "Can review a month that somebody signed, and close it",
+    REOPEN_MONTH: "Can open a closed month again",
     APPROVE: "Can approve what others ask for",
     VIEW_FINANCE: "Can view the reports of finance",
 }
@@ -91,8 +99,16 @@ OPERATIONS = (
     *(p for p in DECLARED if p not in (APPROVE, VIEW_FINANCE)),
 )
 FINDINGS = (TAKE_FINDING, SNOOZE_FINDING, ACCEPT_FINDING, REOPEN_FINDING, RECONCILE)
-FINANCE_ONLY = (SIGN_OFF,)
-ENGINEERS_ONLY = (OVERRIDE, END_OVERRIDE, MERGE, TIE_OUT, HAND_OVER_INCIDENT, CLOSE_INCIDENT)
+FINANCE_ONLY = (SIGN_OFF, SIGN_MONTH, REVIEW_MONTH, REOPEN_MONTH)
+ENGINEERS_ONLY = (
+    OVERRIDE,
+    END_OVERRIDE,
+    MERGE,
+    TIE_OUT,
+    HAND_OVER_INCIDENT,
+    CLOSE_INCIDENT,
+    CHECK_MONTH,
+)
 
 VIEW = tuple(
     f"billing.view_{model}"
@@ -112,6 +128,7 @@ VIEW = tuple(
         "incident",
         "leadclaim",
         "leadcredits",
+        "monthclose",
         "note",
         "operationrecord",
         "paymentreversal",
@@ -135,7 +152,7 @@ SUPPORTS = tuple(permission for permission in ENGINEERS if permission not in ENG
 
 ROLES: dict[str, tuple[str, ...]] = {
     "support": (*VIEW, *SUPPORTS),
-    "finance": (*VIEW, VIEW_FINANCE, *FINDINGS, *FINANCE_ONLY, EXPORT, APPROVE),
+    "finance": (*VIEW, VIEW_FINANCE, *FINDINGS, *FINANCE_ONLY, CHECK_MONTH, EXPORT, APPROVE),
     "engineer": (*VIEW, VIEW_FINANCE, *ENGINEERS, EXPORT, APPROVE, *SETTINGS),
 }
 

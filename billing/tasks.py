@@ -4,7 +4,9 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from django.conf import settings
 from django.db import close_old_connections
+from django.utils import timezone
 from procrastinate import RetryStrategy
 from procrastinate.contrib.django import app
 
@@ -14,11 +16,11 @@ from billing.gateway.client import GatewayError
 from billing.ingress import worker
 from billing.ingress.queue import QUEUEING_LOCK, defer_once, wake_worker
 from billing.mirror import store
-from billing.models import BulkJob, ReconciliationRun
+from billing.models import BulkJob, MonthClose, ReconciliationRun
 from billing.operations import approvals, bulk, overrides
 from billing.projection import balance_sync
 from billing.reconciliation import mending, runs
-from billing.revenue import facts
+from billing.revenue import facts, month_rows
 
 logger = logging.getLogger(__name__)
 
@@ -183,3 +185,19 @@ def reconcile_daily(timestamp: int) -> None:
 def reconcile_weekly(timestamp: int) -> None:
     """On Monday at six, UTC."""
     reconcile.defer(kind=ReconciliationRun.Kind.WEEKLY, actor=SCHEDULE)
+
+
+@app.task(name="billing.check_month", retry=ASK_AGAIN)
+def check_month(close_id: int) -> None:
+    """Reads a month's days from Stripe, as somebody asked for."""
+    with fresh_connection():
+        month_rows.check(MonthClose.objects.get(pk=close_id))
+
+
+@app.periodic(cron="20 * * * *")
+@app.task(name="billing.look_after_months", queueing_lock="billing.look_after_months")
+def look_after_months(timestamp: int) -> None:
+    """Every hour: months that are over since, and what has come to closed ones."""
+    with fresh_connection():
+        month_rows.open_months(settings.REPORT_TIME_ZONE, timezone.now())
+        month_rows.see_what_came_since()

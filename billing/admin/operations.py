@@ -23,6 +23,12 @@ from django.views.decorators.http import require_http_methods
 
 from billing import tasks
 from billing.admin.cells import open_url, page_url
+from billing.admin.closing_forms import (
+    CheckMonthForm,
+    ReopenMonthForm,
+    ReviewMonthForm,
+    SignMonthForm,
+)
 from billing.admin.credit_forms import (
     AttributeForm,
     GrantPurchaseForm,
@@ -155,6 +161,10 @@ HAND_OVER_INCIDENT = OperationPage(
     "hand-over-incident", "move_up", HandOverIncidentForm, "Hand over"
 )
 CLOSE_INCIDENT = OperationPage("close-incident", "task_alt", CloseIncidentForm, "Close incident")
+CHECK_MONTH = OperationPage("check-month", "rule", CheckMonthForm, "Check against Stripe")
+SIGN_MONTH = OperationPage("sign-month", "draw", SignMonthForm, "Sign month")
+REVIEW_MONTH = OperationPage("review-month", "lock", ReviewMonthForm, "Review and close")
+REOPEN_MONTH = OperationPage("reopen-month", "lock_open", ReopenMonthForm, "Open month again")
 
 ALL = (
     SYNC, SYNC_EVERYTHING, GRANT, CORRECT, REACTIVATE, REPLAY, REPLAY_MISSED, RECORD, OVERRIDE,
@@ -163,6 +173,7 @@ ALL = (
     GRANT_PURCHASE, ATTRIBUTE, REFUND_CLAIM, TAKE_BACK, TIE_OUT, MERGE,
     TAKE_FINDING, SNOOZE_FINDING, ACCEPT_FINDING, REOPEN_FINDING, FIX_FINDING,
     START_RECONCILIATION, SIGN_OFF, OPEN_INCIDENT, HAND_OVER_INCIDENT, CLOSE_INCIDENT,
+    CHECK_MONTH, SIGN_MONTH, REVIEW_MONTH, REOPEN_MONTH,
 )  # fmt: skip
 PAGES = {page.name: page for page in ALL}
 

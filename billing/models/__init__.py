@@ -4,6 +4,7 @@ from billing.models.accounts import BillingCustomer, BillingInvoice, BillingSubs
 from billing.models.alerts import Alert, AlertMessage, WatchedRule
 from billing.models.audit import AuditLink
 from billing.models.balance import BalanceReading, BalanceTransaction, Payout, RevenueEntry
+from billing.models.closing import BridgeDay, ClosedEntry, MonthClose
 from billing.models.context import acting_as
 from billing.models.credit_lots import (
     CreditFlow,
@@ -51,8 +52,10 @@ __all__ = [
     "BillingInvoice",
     "BillingPayment",
     "BillingSubscription",
+    "BridgeDay",
     "BulkItem",
     "BulkJob",
+    "ClosedEntry",
     "CreditEntry",
     "CreditFlow",
     "CreditLot",
@@ -68,6 +71,7 @@ __all__ = [
     "LeadClaim",
     "LeadCredits",
     "MirrorReference",
+    "MonthClose",
     "MrrChange",
     "MrrDay",
     "Note",

@@ -5,6 +5,7 @@ from billing.operations.base import Actor, AnyOperation, CannotUndoError, Operat
 from billing.operations.billing_page import CreateBillingLink
 from billing.operations.cancellation import CancelAtPeriodEnd
 from billing.operations.claims import RefundClaim
+from billing.operations.closing import CheckMonth, ReopenMonth, ReviewMonth, SignMonth
 from billing.operations.credits import CorrectBalance, GrantCredits, TakeBackCredits
 from billing.operations.findings import (
     AcceptFinding,
@@ -67,6 +68,10 @@ ALL: tuple[type[AnyOperation], ...] = (
     OpenIncident,
     HandOverIncident,
     CloseIncident,
+    CheckMonth,
+    SignMonth,
+    ReviewMonth,
+    ReopenMonth,
 )
 BY_NAME = {operation.name: operation for operation in ALL}
 

@@ -19,6 +19,7 @@ from django.utils import timezone
 from billing.gateway.client import Gateway, GatewayError, gateway
 from billing.models import ReconciliationRun, ReconciliationSlice, ReconciliationSuspect
 from billing.reconciliation import books, examining, measures, reading, worklist
+from billing.revenue import bridge_days
 from billing.revenue.bridge import bridge
 from billing.revenue.days import last_days
 from billing.revenue.usage import usage
@@ -31,6 +32,7 @@ OVERLAP = timedelta(days=1)  # of a window with the one before it: what came lat
 FIRST = timedelta(days=7)  # the first daily window, where there is no run to go on from
 RESUMED_FOR = timedelta(hours=24)  # after which a run that was interrupted is given up
 TOLD_EVERY = 1.0  # seconds between two notes of progress
+MOST_BRIDGED = 31  # days that a daily run ties to Stripe's charges and balance
 STAGES = ("reading", "books", "examining", "measuring")
 FIGURES = (
     "status", "finished_at", "stage", "in_flight", "counts", "measures", "report", "differences",
@@ -191,7 +193,16 @@ def _measure(run: ReconciliationRun, stripe: Gateway) -> None:
             "usage": usage(run.until - week, run.until, run.timezone),
             "revenue": bridge(first_day, run.until, run.timezone, stripe),
         }
+        bridge_days.keep(run.report["revenue"])
+    elif run.kind == Kind.DAILY:
+        bridge_days.read(*_whole_days(run), run.timezone, stripe)
     run.differences, run.at_stake = worklist.differences(run)
+
+
+def _whole_days(run: ReconciliationRun) -> tuple[datetime, datetime]:
+    """The days that a run's window has from end to end, as many as MOST_BRIDGED at most."""
+    span = run.until - (run.since or run.until)
+    return last_days(min(max(span.days, 1), MOST_BRIDGED), run.until, run.timezone)
 
 
 def completeness(counts: dict[str, Any]) -> dict[str, Any]:

@@ -13,9 +13,10 @@ from billing.revenue.mrr import facts as subscriptions
 class Family:
     """A derived table, or several that belong together.
 
-    `refresh` derives what is new and `rebuild` everything; both answer with how much
-    changed (rows; of credits, users), and may be run again at any time. `check` derives everything and compares: each
-    difference names the `fact`, what is `here` and what is `derived`, null where there is none.
+    `refresh` derives what is new and `rebuild` everything; both answer with how much changed
+    (rows; of credits, users), and may be run again at any time. `check` derives everything and
+    compares: each difference names the `fact`, what is `here` and what is `derived`, null where
+    there is none.
     """
 
     name: str

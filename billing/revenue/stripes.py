@@ -30,15 +30,7 @@ COLLECTED = Part(
     "charges",
     besides=("tax",),
 )
-"""From what was paid here to what Stripe charged.
-
-- `invoices`: paid here, as they were billed, by the day they were paid; `tax` is inside it.
-- `customer_balance`: paid from (or into) the customer's balance. `credit_notes`: waived.
-- `out_of_band`: paid outside Stripe. `packs`: bought in Checkout without an invoice.
-- `returned`: charged for nothing known here, and refunded in full or disputed.
-- `timing`: counted here on another day than it was charged.
-- `charges`: what Stripe captured, by the day that the charge was made.
-"""
+"""From what was paid here to what Stripe charged."""
 SETTLED = Part(
     "settled",
     (
@@ -54,13 +46,33 @@ SETTLED = Part(
     "net",
     besides=("payouts",),
 )
-"""From what Stripe charged to what its balance took in.
-
-- `timing`: settled on another day than charged, or not yet. `exchanged`: into another currency.
-- `refunds`, `disputes`: taken back, and given back where that failed or was won. `failed`:
-  charges that came in and bounced. `fees`: all of Stripe's. `other`: of other categories.
-- `net`: of the balance transactions, but for payouts, which only move it on.
-"""
+"""From what Stripe charged to what its balance took in."""
+ITEM_WORDS = {
+    "collected": {
+        "invoices": "Paid here, as they were billed, by the day on which they were paid.",
+        "customer_balance": "Paid from the customer's balance, or into it.",
+        "credit_notes": "Waived by credit notes.",
+        "out_of_band": "Paid outside Stripe.",
+        "packs": "Bought in Checkout without an invoice.",
+        "returned": "Charged for nothing known here, and refunded in full or disputed.",
+        "timing": "Counted here on another day than it was charged.",
+        "charges": "What Stripe captured, by the day on which the charge was made.",
+        "tax": "Inside of invoices.",
+    },
+    "settled": {
+        "charges": "What Stripe captured, by the day on which the charge was made.",
+        "timing": "Settled on another day than charged, or not yet.",
+        "exchanged": "Settled in another currency: out of the one charged, into the one settled.",
+        "refunds": "Given back, and brought back where the refund failed.",
+        "disputes": "Withdrawn by disputes, and brought back by those that were won.",
+        "failed": "Charges that came in and bounced.",
+        "fees": "All of Stripe's fees.",
+        "other": "Movements of other reporting categories.",
+        "net": "The net of the balance transactions, but for payouts, which only move it on.",
+        "payouts": "What payouts moved on. It is inside no other item.",
+    },
+}
+"""What each item of a part is, minor units."""
 
 PAYOUTS = frozenset(["payout", "payout_reversal", "payout_minimum_balance_hold", "topup",
                      "payout_minimum_balance_release", "topup_reversal"])  # fmt: skip

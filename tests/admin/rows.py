@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import timedelta
+from datetime import date, timedelta
 from typing import Any
 
 from django.db import transaction
@@ -28,6 +28,7 @@ from billing.models import (
     Incident,
     LeadClaim,
     LeadCredits,
+    MonthClose,
     Note,
     OperationRecord,
     PaymentReversal,
@@ -65,6 +66,7 @@ MODELS = (
     Incident,
     FindingRecord,
     ReconciliationRun,
+    MonthClose,
 )
 # Settings of ours, and what is acted upon on its own page.
 EDITED = (CreditPrice, ReasonCode, BulkJob)
@@ -362,6 +364,13 @@ def all_of(model: type[Model]) -> QuerySet[Any]:
     return everything
 
 
+def month(number: int = 0, **more: Any) -> MonthClose:
+    """A month that is over and open, so many before October 2025."""
+    year, index = divmod(2025 * 12 + 9 - number, 12)
+    given = {"month": date(year, index + 1, 1), "timezone": "UTC", **more}
+    return MonthClose.objects.create(**given)
+
+
 def fill(number: int, *, start: int = 0) -> None:
     """So many rows of every table, all of them about Ada."""
     for i in range(start, start + number):
@@ -385,6 +394,7 @@ def fill(number: int, *, start: int = 0) -> None:
         incident(f"Incident {i}")
         finding(f"cs_{i}")
         run()
+        month(i)
         ReasonCode.objects.create(code=f"code_{i}", label=f"Reason {i}")
         grant(USER, 1, f"checkout:cs_{i}")
         grant(f"u_{i}", 1, f"invoice:in_{i}")

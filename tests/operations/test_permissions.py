@@ -14,6 +14,7 @@ from billing.operations.base import Actor, AnyOperation, InvalidInputError, NotP
 from billing.operations.billing_page import CreateBillingLink
 from billing.operations.cancellation import CancelAtPeriodEnd
 from billing.operations.claims import RefundClaim
+from billing.operations.closing import CheckMonth, ReopenMonth, ReviewMonth, SignMonth
 from billing.operations.credits import CorrectBalance, GrantCredits, TakeBackCredits
 from billing.operations.findings import (
     AcceptFinding,
@@ -119,6 +120,10 @@ MAKERS: dict[type[AnyOperation], Make] = {
     CloseIncident: lambda actor, reason: CloseIncident(
         incident_id=1, report="It is over", actor=actor, reason=reason
     ),
+    CheckMonth: lambda actor, reason: CheckMonth(month="2026-10", actor=actor, reason=reason),
+    SignMonth: lambda actor, reason: SignMonth(month="2026-10", actor=actor, reason=reason),
+    ReviewMonth: lambda actor, reason: ReviewMonth(month="2026-10", actor=actor, reason=reason),
+    ReopenMonth: lambda actor, reason: ReopenMonth(month="2026-10", actor=actor, reason=reason),
 }
 FOR_ENGINEERS = {
     "billing.override_status",
@@ -127,8 +132,14 @@ FOR_ENGINEERS = {
     "billing.tie_out_balance",
     "billing.hand_over_incident",
     "billing.close_incident",
+    "billing.check_month",
 }
-FOR_FINANCE = {"billing.sign_off_run"}
+FOR_FINANCE = {
+    "billing.sign_off_run",
+    "billing.sign_month",
+    "billing.review_month",
+    "billing.reopen_month",
+}
 ON_FINDINGS = {
     "billing.take_finding",
     "billing.snooze_finding",
@@ -138,7 +149,7 @@ ON_FINDINGS = {
 }
 MAY = {
     "support": set(OPERATIONS) - FOR_ENGINEERS - FOR_FINANCE,
-    "finance": ON_FINDINGS | FOR_FINANCE,
+    "finance": ON_FINDINGS | FOR_FINANCE | {"billing.check_month"},
     "engineer": set(OPERATIONS) - FOR_FINANCE,
 }
 

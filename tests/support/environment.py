@@ -18,6 +18,7 @@ VARIABLES = {
     "EMAIL_FROM": "",
     "EMAIL_URL": "",
     "HEARTBEAT_URL": "",
+    "JOURNAL_ACCOUNTS": "",
     "PUBLIC_URL": "",
     "REPORT_TIME_ZONE": "",
     # Nothing listens there: a test that talks to Stripe asks for the `sandbox` fixture.

@@ -11,11 +11,12 @@ from django.conf import settings
 from django.core.management.base import CommandParser
 from django.core.serializers.json import DjangoJSONEncoder
 
-from billing.admin.export import cell as safe
 from billing.formatting import format_money, iso_time
-from billing.management.command import Answer, OperatorCommand
+from billing.management.command import Answer, OperatorCommand, system_user
 from billing.management.report import add_days, in_units, shown_days, window
-from billing.operations.base import InvalidInputError
+from billing.operations.base import Actor, InvalidInputError
+from billing.operations.finance import record_export
+from billing.revenue.exporting import safe
 from billing.revenue.journal import JournalBy, Line, journal
 
 HEADER = ("date", "account", "debit", "credit", "currency", "reference")
@@ -44,6 +45,10 @@ class Command(OperatorCommand):
         days = window(options)
         lines = journal(**days, by=options["by"], names=settings.JOURNAL_ACCOUNTS)
         if options["as_csv"]:
+            days_asked = f"{iso_time(days['since'])}/{iso_time(days['until'])}"
+            record_export(
+                Actor.cli(system_user()), f"journal by {options['by']}", days_asked, "csv"
+            )
             self._write_csv(lines)
         elif options["as_json"]:
             self._write_json(lines, days, options["by"])

@@ -10,6 +10,7 @@ from billing.gateway.client import gateway
 from billing.management.command import Answer, OperatorCommand
 from billing.management.report import add_days, as_csv, in_units, shown_days, window
 from billing.operations.base import InvalidInputError
+from billing.revenue import bridge_days
 from billing.revenue.bridge import bridge
 from billing.revenue.stripes import COLLECTED, SETTLED
 from billing.revenue.sums import Part
@@ -24,7 +25,7 @@ class Command(OperatorCommand):
     help = (
         "Show revenue by day and currency, item by item: from the invoices and packs paid here to"
         " Stripe's charges, and from those to the net of its balance. Reads Stripe, changes"
-        " nothing. Ends with 0 if the items explain everything, 1 if something remains."
+        " nothing there. Ends with 0 if the items explain everything, 1 if something remains."
     )
     example = "revenue_bridge --from 2026-11-01 --to 2026-11-30 --timezone Europe/Berlin --csv"
 
@@ -34,11 +35,16 @@ class Command(OperatorCommand):
         parser.add_argument(
             "--csv", action="store_true", dest="as_csv", help="Answer with CSV, a line an item."
         )
+        parser.add_argument(
+            "--keep", action="store_true", help="Keep the whole days, for the balance report."
+        )
 
     def answer(self, options: dict[str, Any]) -> Answer:
         if options["as_csv"] and options["as_json"]:
             raise InvalidInputError("Ask for --json or for --csv.")
         said = bridge(**window(options), stripe=gateway())
+        if options["keep"]:
+            bridge_days.keep(said)
         lines = list(csv_lines(said)) if options["as_csv"] else list(text_lines(said))
         return Answer(said, lines, attention(said))
 

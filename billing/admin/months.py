@@ -1,0 +1,205 @@
+"""Months on their way to a close: what is done, their figures, and what came since."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
+from itertools import islice
+from typing import Any
+
+from django.contrib import admin
+from django.contrib.admin import display
+from django.db.models import JSONField, QuerySet
+from django.db.models.expressions import RawSQL
+from django.http import HttpRequest
+
+from billing.admin import cells
+from billing.admin.base import ReadOnlyAdmin
+from billing.admin.filters import choices_filter
+from billing.admin.offers import Offer
+from billing.admin.operations import CHECK_MONTH, REOPEN_MONTH, REVIEW_MONTH, SIGN_MONTH
+from billing.admin.related import Related
+from billing.admin.runs import Figures, money_words
+from billing.formatting import format_money, format_time
+from billing.models import MonthClose, OperationRecord
+from billing.operations.closing import PREFIX, no_reopening, no_review, no_signature
+from billing.revenue import closing
+from billing.revenue.balance_report import BALANCE, CATEGORIES, TITLES, bridge_columns
+from billing.revenue.bridge_days import PARTS
+from billing.revenue.checklist import checklist
+from billing.revenue.closing_report import CHANGED, CONCERNING
+from billing.revenue.figures import MONEY
+from billing.revenue.report import Column, Row
+
+SHOWN = 20  # entries that came since; the report of closed months has all
+State = MonthClose.State
+TONES = {State.OPEN: "warning", State.SIGNED: "info", State.CLOSED: "success", State.REOPENED: ""}
+REVENUE = (Column("currency", "Currency"), *MONEY)
+
+# What the kept days of a month leave, by currency, and how many days are kept.
+_KEPT = """
+    FROM billing_bridge_days b
+    WHERE b.zone = billing_month_closes.timezone AND b.day >= billing_month_closes.month
+      AND b.day < (billing_month_closes.month + interval '1 month')
+"""
+_REMAINDER = f"""
+    (SELECT jsonb_object_agg(currency, remainder) FROM (
+        SELECT b.currency, sum(b.remainder)::bigint AS remainder {_KEPT} AND b.remainder <> 0
+        GROUP BY 1) kept)
+"""  # noqa: S608
+_DAYS = f"(SELECT count(DISTINCT b.day) {_KEPT})"
+
+
+@admin.register(MonthClose)
+class MonthAdmin(ReadOnlyAdmin):
+    list_display = ("name", "state_label", "remainder", "since", "signed", "reviewed")
+    related_columns = ("name", "state_label", "signed", "reviewed")
+    list_filter = (choices_filter("state", State.choices),)
+    empty_text = "No month is over yet. The worker adds each when it is."
+    change_form_template = "admin/billing/month.html"
+    fieldsets = (
+        (
+            None,
+            {
+                "fields": (
+                    ("name", "state_label"),
+                    ("signed_words", "reviewed_words"),
+                    "explanation_words",
+                    "reopened_words",
+                    ("checked", "frozen_words"),
+                )
+            },
+        ),
+    )
+    offers = (
+        Offer(CHECK_MONTH, target=str, single=True),
+        Offer(SIGN_MONTH, target=str, refusal=no_signature, single=True),
+        Offer(REVIEW_MONTH, target=str, refusal=no_review, single=True),
+        Offer(REOPEN_MONTH, target=str, refusal=no_reopening, single=True),
+    )
+    related = (
+        Related(
+            "Operations",
+            OperationRecord,
+            "Nobody has signed or checked it.",
+            rows=lambda row: OperationRecord.objects.filter(subject=f"{PREFIX}{row}"),
+            query=lambda row: f"{PREFIX}{row}",
+        ),
+    )
+
+    name = cells.column(str, "Month", "month")
+    signed = cells.text_column("signed_by", "Signed by")
+    reviewed = cells.text_column("reviewed_by", "Reviewed by")
+    explanation_words = cells.paragraph_column("explanation", "What explains the open points")
+    checked = cells.time_column("checked_at", "Checked against Stripe")
+
+    @display(description="State")
+    def state_label(self, row: MonthClose) -> str:
+        return cells.label(str(row.get_state_display()), TONES[State(row.state)])
+
+    @display(description="Remainder")
+    def remainder(self, row: Any) -> str:
+        missing = len(closing.month_of(row).days.dates) - row.days_kept
+        words = [f"not explained: {money_words(row.remainders)}"] if row.remainders else []
+        words += [f"{missing} days not read"] if missing else []
+        return ", ".join(words) or "none"
+
+    @display(description="Came since")
+    def since(self, row: MonthClose) -> str:
+        return since_words(row.later) or cells.EMPTY
+
+    @display(description="Signed")
+    def signed_words(self, row: MonthClose) -> str:
+        return said(row.signed_by, row.signed_at, row.signed_word)
+
+    @display(description="Reviewed")
+    def reviewed_words(self, row: MonthClose) -> str:
+        return said(row.reviewed_by, row.reviewed_at, row.reviewed_word)
+
+    @display(description="Opened again")
+    def reopened_words(self, row: MonthClose) -> str:
+        return said(row.reopened_by, row.reopened_at, row.reopened_word)
+
+    @display(description="Frozen")
+    def frozen_words(self, row: MonthClose) -> str:
+        return f"{row.entries:,} entries, SHA-256 {row.hash}" if row.hash else cells.EMPTY
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        rows: QuerySet[Any] = super().get_queryset(request)
+        annotated: QuerySet[Any] = rows.defer("figures", "checklist").annotate(
+            remainders=RawSQL(_REMAINDER, [], output_field=JSONField()),  # noqa: S611
+            days_kept=RawSQL(_DAYS, []),  # noqa: S611
+        )
+        return annotated
+
+    def headline(self, row: MonthClose) -> tuple[str, str]:
+        if row.state != State.CLOSED:
+            return "", ""
+        words = since_words(closing.later(row))
+        return (f"It is closed. Since then: {words}.", "warning") if words else ("", "")
+
+    def page_context(self, request: HttpRequest, row: MonthClose) -> dict[str, Any]:
+        return {"stage": row.stage, "figures": list(figures_of(row))}
+
+
+def figures_of(row: MonthClose) -> Iterator[Figures]:
+    """The checklist, what came since, and the month's figures: as signed, or as they are now."""
+    month = closing.month_of(row)
+    is_open = row.state == State.OPEN
+    points = [p.as_dict() for p in checklist(month)] if is_open else row.checklist
+    figures = closing.figures(month) if is_open else row.figures
+    yield checklist_table(points)
+    if row.state == State.CLOSED:
+        yield from since_tables(row)
+    note = "As they are now." if is_open else "As they were signed."
+    yield table_of("Revenue, in the currency charged", REVENUE, figures["revenue"], note)
+    yield table_of("Revenue, in the currency settled", REVENUE[:-2], figures["settled"])
+    for part, title in TITLES.items():
+        yield table_of(title, bridge_columns(PARTS[part]), figures["bridges"][part])
+    yield table_of("Bridge 3: from net to payouts", BALANCE, figures["balance"])
+    yield table_of("By reporting category", CATEGORIES[1:], figures["categories"])
+
+
+def checklist_table(points: Iterable[Mapping[str, Any]]) -> Figures:
+    rows = [("", [p["title"], "done" if p["done"] else "OPEN", p["said"]]) for p in points]
+    return Figures("Checklist", ["What is looked at", "State", "What was found"], rows)
+
+
+def since_tables(row: MonthClose) -> Iterator[Figures]:
+    """The first entries that came since a month was closed, by what they mean for it."""
+    for title, columns, found in (
+        ("Came since, and would change the month", CHANGED, closing.changed(row)),
+        ("Booked in a later month, of this one's charges", CONCERNING, closing.marked(row)),
+    ):
+        shown = list(islice(found, SHOWN + 1))
+        note = f"And more: the first {SHOWN} are shown." if len(shown) > SHOWN else ""
+        if shown:
+            yield table_of(title, columns, shown[:SHOWN], note)
+
+
+def table_of(title: str, columns: Sequence[Column], rows: Iterable[Row], note: str = "") -> Figures:
+    """Rows as their columns say them. Without rows it says so."""
+    shown = [("", [cell(row, column) for column in columns]) for row in rows]
+    headers = [column.title for column in columns]
+    return Figures(title, headers, shown, note if shown else "Nothing.")
+
+
+def cell(row: Row, column: Column) -> str:
+    value = row.get(column.name)
+    if value is None or value == "":
+        return cells.EMPTY
+    if column.kind == "money":
+        return format_money(value, str(row.get(column.currency) or ""))
+    if isinstance(value, datetime):
+        return format_time(value)
+    return f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def since_words(later: Mapping[str, Any]) -> str:
+    """What came since a month was closed, in words; '' for nothing."""
+    kinds = (("changed", "would change it"), ("concerning", "concern its charges"))
+    counts = ((sum(row["count"] for row in later.get(name, [])), what) for name, what in kinds)
+    return ", ".join(f"{count:,} that {what}" for count, what in counts if count)
+
+
+def said(by: str, at: datetime | None, word: str) -> str:
+    """Who said it, when, and their word."""
+    return cells.paragraph(f"by {by}, {format_time(at)}: {word}") if at else cells.EMPTY
