@@ -214,7 +214,7 @@ def test_what_failed_at_stripe_is_here_as_it_was(sandbox: SandboxProcess) -> Non
     kept = list(BillingInvoice.objects.order_by("pk").values_list(*times))
     BillingInvoice.objects.update(finalized_at=None, voided_at=None, uncollectible_at=None)
     with connection.cursor() as cursor:
-        cursor.execute(import_module("billing.migrations.0012_invoice_times").FROM_MIRROR)
+        cursor.execute(import_module("billing.migrations.0013_invoice_times").FROM_MIRROR)
     assert list(BillingInvoice.objects.order_by("pk").values_list(*times)) == kept
 
     # A database that was filled by a sync alone has the same charges, whatever it was told.

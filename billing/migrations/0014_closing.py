@@ -14,7 +14,7 @@ create_roles = import_module("billing.migrations.0002_roles").create_roles
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('billing', '0008_incidents'),
+        ('billing', '0013_invoice_times'),
     ]
 
     operations = [

@@ -8,7 +8,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('billing', "0010_subscription_states"),
+        ('billing', '0011_subscription_states'),
     ]
 
     operations = [

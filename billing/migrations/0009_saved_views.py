@@ -12,7 +12,7 @@ create_roles = import_module("billing.migrations.0002_roles").create_roles
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('billing', '0009_balance'),
+        ('billing', '0008_balance'),
     ]
 
     operations = [

@@ -5,7 +5,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("billing", "0008_incidents"),
+        ('billing', '0010_incidents'),
     ]
 
     operations = [

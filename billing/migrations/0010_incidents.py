@@ -15,7 +15,7 @@ create_roles = import_module("billing.migrations.0002_roles").create_roles
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('billing', '0014_saved_views'),
+        ('billing', '0009_saved_views'),
     ]
 
     operations = [

@@ -21,7 +21,7 @@ FROM_MIRROR = """
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('billing', '0011_credit_lots'),
+        ('billing', '0012_credit_lots'),
         ('djstripe', '0003_2_11'),
     ]
 
