@@ -17,16 +17,18 @@ PARTS = 4
 DAYS = 20  # of one part: Stripe lists its events for thirty
 
 
-def standing(sandbox: SandboxProcess) -> tuple[datetime, int, Counter[str]]:
-    """The moment there, MRR, and how many subscriptions have each status, of a whole list."""
+def standing(sandbox: SandboxProcess) -> tuple[datetime, Counter[str], Counter[tuple[str, str]]]:
+    """The moment there, MRR by currency, and subscriptions by currency and status."""
     now = datetime.fromtimestamp(sandbox.control("clock", http="GET")["now"], UTC)
     page = sandbox.get("/v1/subscriptions", status="all", limit=100).json()
     assert not page["has_more"]
-    mrr, statuses = 0, Counter[str]()
+    mrr, statuses = Counter[str](), Counter[tuple[str, str]]()
     for subscription in page["data"]:
-        statuses[subscription["status"]] += 1
-        if subscription["status"] in ("active", "past_due"):
-            mrr += floor(sum(map(monthly, subscription["items"]["data"])) + Fraction(1, 2))
+        currency, status = subscription["currency"], subscription["status"]
+        statuses[currency, status] += 1
+        if status in ("active", "past_due"):
+            exact = sum(map(monthly, subscription["items"]["data"]))
+            mrr[currency] += floor(exact + Fraction(1, 2))
     return now, mrr, statuses
 
 
@@ -48,21 +50,22 @@ def test_every_end_is_as_the_sandbox_had_it(
         seen.append(standing(sandbox))
         sandbox.advance(seconds=2)
         told |= {event["id"]: event for event in events_of(sandbox)}
-    deliver_and_drain(told.values())
+    tally = deliver_and_drain(told.values())
+    assert not tally.needs_attention, tally
     assert facts.refresh() > 0
     for at, mrr, statuses in seen:
         moment = at + timedelta(seconds=1)
+        listed = sorted({status for _, status in statuses})
         found = [
             row
             for currency in marketplace.CURRENCIES
-            for row in behind.subscriptions(moment, currency, list(statuses))
+            for row in behind.subscriptions(moment, currency, listed)
         ]
-        assert Counter(row["status"] for row in found) == statuses
-        assert sum(row["mrr"] for row in found) == mrr > 0
-        assert mrr == sum(
-            row["mrr"]
-            for currency in marketplace.CURRENCIES
-            for row in behind.customers(moment, currency)
-        )
+        assert Counter((row["currency"], row["status"]) for row in found) == statuses
+        for currency in marketplace.CURRENCIES:
+            of_it = [row["mrr"] for row in found if row["currency"] == currency]
+            customers = behind.customers(moment, currency)
+            assert sum(of_it) == sum(row["mrr"] for row in customers) == mrr[currency]
+        assert len(+mrr) == len(marketplace.CURRENCIES)
     assert facts.refresh() == facts.rebuild() == 0
     assert list(facts.check()) == []
