@@ -86,8 +86,8 @@ def document(asked: Asked, tables: list[Table]) -> dict[str, Any]:
         "to": asked.last.isoformat(),
         "by": asked.by,
     }
-    for table in tables:
-        said[table.name] = [
+    for number, table in enumerate(tables):
+        said[table.name if number else "rows"] = [
             {column.name: _plain(row.get(column.name)) for column in table.columns}
             for row in table.rows
         ]

@@ -1,6 +1,6 @@
-"""`python -m tests.year.figures FIRST LAST ZONE`: finance's figures as its commands tell them.
+"""`python -m tests.year.figures FIRST LAST ZONE DAY...`: finance's figures by its commands.
 
-One process for all of them; one JSON document with each command's own.
+Ageing is asked for at the end of each DAY. One process for all; one JSON document.
 """
 
 import io
@@ -12,7 +12,7 @@ from typing import Any
 import django
 
 
-def main(first: str, last: str, zone: str) -> None:
+def main(first: str, last: str, zone: str, *month_ends: str) -> None:
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "backoffice.settings")
     django.setup()
     days = ("--from", first, "--to", last, "--timezone", zone, "--by", "month")
@@ -23,6 +23,11 @@ def main(first: str, last: str, zone: str) -> None:
         "revenue": told("revenue", *days),
         "by_kind": told("revenue", *days, "--split", "kind"),
         "by_country": told("revenue", *days, "--split", "country"),
+        "mrr": told("mrr", *days),
+        "failed": told("failed_payments", *days),
+        "credits": told("credits", *days),
+        "balance": told("balance", *days),
+        "ageing": {day: told("ageing", "--to", day, "--timezone", zone) for day in month_ends},
     }
     sys.stdout.write(json.dumps(document))
 

@@ -40,6 +40,12 @@ class Finance(Stripe):
             payment["payment"]["payment_intent"]: payment["invoice"]
             for payment in self.all("invoice_payments")
         }
+        self.failures: dict[str, list[int]] = defaultdict(list)
+        for seconds, made in self.events("invoice.payment_failed"):
+            self.failures[made["id"]].append(seconds)
+        self.changes: dict[str, list[tuple[int, Any]]] = defaultdict(list)
+        for seconds, made in self.snapshots():
+            self.changes[made["id"]].append((seconds, made))
         self.packs: dict[str, Any] = {
             made["payment_intent"]: made
             for made in self.all("checkout/sessions", **{"expand[]": "data.line_items"})
@@ -121,10 +127,15 @@ class Finance(Stripe):
 
     def snapshots(self) -> list[tuple[int, Any]]:
         """Each subscription at each of its events, in the order in which they were made."""
+        return self.events("customer.subscription.%")
+
+    def events(self, kind: str) -> list[tuple[int, Any]]:
+        """When events of a kind were made, and their objects."""
         with closing(sqlite3.connect(self.sandbox.data)) as stripe:
             found = stripe.execute(
-                "SELECT json FROM objects WHERE kind = 'event'"
-                " AND type LIKE 'customer.subscription.%' ORDER BY created, seq"
+                "SELECT json FROM objects WHERE kind = 'event' AND type LIKE ?"
+                " ORDER BY created, seq",
+                (kind,),
             ).fetchall()
         events = [json.loads(text) for (text,) in found]
         return [(event["created"], event["data"]["object"]) for event in events]
@@ -135,10 +146,9 @@ class Finance(Stripe):
         held: dict[str, Any] = {}
         had: set[tuple[str, str]] = set()
         moved = list(self._moments())
+        currencies = {made["currency"] for _, many in moved for made in many}
         for month in months:
-            for currency in {
-                subscription["currency"] for _, many in moved for subscription in many
-            }:
+            for currency in currencies:
                 found[month, currency]["opening"] = _total(held, currency)
             while moved and self.month(moved[0][0]) <= month:
                 seconds, changed = moved.pop(0)
@@ -173,11 +183,30 @@ class Finance(Stripe):
             if was == 0:
                 sums["reactivated" if key in had else "new"] += now
             elif now == 0:
+                asked_for = any(
+                    made["cancellation_details"]["reason"] == "cancellation_requested"
+                    for made in changed
+                    if made["customer"] == key[0]
+                )
                 sums["churned"] += was
+                sums["voluntary" if asked_for else "involuntary"] += was
                 sums["churned_customers"] += 1
             else:
                 sums["expansion" if now > was else "contraction"] += abs(now - was)
             had.add(key)
+
+    def trials(self) -> Figures:
+        """Trials that began and ended, and how many had revenue right after."""
+        found: Figures = defaultdict(Counter)
+        before: dict[str, Any] = {}
+        for seconds, made in self.snapshots():
+            was, key = before.get(made["id"]), (self.month(seconds), made["currency"])
+            if made["status"] == "trialing" and (was is None or was["status"] != "trialing"):
+                found[key]["started"] += 1
+            if was and was["status"] == "trialing" != made["status"]:
+                found[key].update(ended=1, converted=int(_worth(made) > 0))
+            before[made["id"]] = made
+        return found
 
     # --- Invoices ----------------------------------------------------------------------------
 
@@ -192,9 +221,49 @@ class Finance(Stripe):
             begun = passed["finalized_at"]
             if begun is None or begun >= limit or any(at and at < limit for at in over):
                 continue
-            late = (limit - (made["due_date"] or begun)) / 86400
-            found[made["currency"], _bucket(late)].update(count=1, amount=made["amount_due"])
+            due = made["due_date"] or begun
+            late = (day - datetime.fromtimestamp(due, self.zone).date()).days
+            bucket = "Not due" if due >= limit else _bucket(max(late, 0))
+            found[made["currency"], bucket].update(invoices=1, amount=made["amount_due"])
         return found
+
+    def dunning(self) -> Figures:
+        """Invoices that failed to be paid: by the month in which they did, and what became."""
+        found: Figures = defaultdict(Counter)
+        for made in self.invoices.values():
+            failed = self._first_failed(made)
+            paid = made["status_transitions"]["paid_at"]
+            if failed is None or (paid and paid < failed):
+                continue
+            lost = self._lost(made, failed, paid)
+            for name, at in (("entered", failed), ("recovered", paid), ("lost", lost)):
+                if at is not None:
+                    sums = found[self.month(at), made["currency"]]
+                    sums.update({name: 1, f"{name}_amount": made["amount_due"]})
+        return found
+
+    def _first_failed(self, invoice: Any) -> int | None:
+        failed = [
+            charge["created"]
+            for charge in self.charges.values()
+            if charge["status"] == "failed"
+            and self.paid_by.get(charge["payment_intent"]) == invoice["id"]
+        ]
+        return min(failed or self.failures.get(invoice["id"], []), default=None)
+
+    def _lost(self, invoice: Any, failed: int, paid: int | None) -> int | None:
+        """When it was given up: by itself, or with its subscription."""
+        passed = invoice["status_transitions"]
+        ends = [passed["voided_at"], passed["marked_uncollectible_at"]]
+        subscription = invoice["parent"]["subscription_details"]["subscription"]
+        ends += [
+            seconds
+            for seconds, made in self.changes[subscription]
+            if made["status"] in ("unpaid", "canceled", "incomplete_expired")
+            and (made["status"] != "unpaid" or seconds >= failed)
+        ]
+        lost = [max(at, failed) for at in ends if at is not None]
+        return min((at for at in lost if paid is None or at < paid), default=None)
 
 
 def _in_currency(fee: int, rate: float | None, currency: str) -> int:
@@ -234,16 +303,15 @@ def _total(held: dict[str, Any], currency: str) -> int:
 def _close(sums: Counter[str], held: dict[str, Any], currency: str) -> None:
     own = [made for made in held.values() if made["currency"] == currency]
     sums["closing"] = sum(map(_worth, own))
-    sums["customers"] = len({made["customer"] for made in own if _worth(made)})
+    sums["closing_customers"] = len({made["customer"] for made in own if _worth(made)})
     for status in ("active", "past_due", "trialing"):
         sums[status] = sum(made["status"] == status for made in own)
 
 
-def _bucket(late: float) -> str:
+def _bucket(late: int) -> str:
     """Of days past due."""
-    if late < 0:
-        return "not_due"
-    return "0-30" if late <= 30 else "31-60" if late <= 60 else "61-90" if late <= 90 else "over_90"
+    names = {30: "0 to 30 days", 60: "31 to 60 days", 90: "61 to 90 days"}
+    return next((name for most, name in names.items() if late <= most), "Over 90 days")
 
 
 def first_days(since: int, until: int, zone: str) -> list[str]:
