@@ -145,7 +145,14 @@ def main(argv: list[str] | None = None) -> int:
     base_url = f"http://{HOST}:{listeners[0].getsockname()[1]}"
     if options.customers and not options.data.exists():
         base = options.now or int(time.time())
-        build_world(options.data, options.customers, options.seed, now=base, base_url=base_url)
+        build_world(
+            options.data,
+            options.customers,
+            options.seed,
+            now=base,
+            base_url=base_url,
+            payouts=options.payouts == "daily",
+        )
     try:
         store = Store(options.data)
         live_store = Store(options.data.with_name(f"{options.data.name}.live"), livemode=True)

@@ -36,6 +36,9 @@ def nothing(data: StripeDict) -> Any:
 
 
 MISREADINGS = {
+    ("invoice", "default_tax_rates"): Misreading(
+        lambda data: [], lambda data: sorted(rate["id"] for rate in data["default_tax_rates"])
+    ),
     ("invoice", "subscription"): Misreading(
         nothing, lambda data: dig(data, "parent", "subscription_details", "subscription")
     ),

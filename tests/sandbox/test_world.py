@@ -9,7 +9,7 @@ from typing import Any
 
 from backoffice.sandbox.world import build_world
 from backoffice.sandbox.world.settings import USUAL, Shape
-from tests.sandbox.server import SandboxProcess
+from tests.sandbox.server import SandboxProcess, run_sandbox
 from tests.sandbox.test_fidelity import stored
 
 NOW = 1_790_000_000
@@ -94,6 +94,49 @@ def test_a_world_may_be_of_old_subscribers_alone(tmp_path: Path) -> None:
                 assert entry["mode"] == "subscription"
             case "customer":
                 assert entry["metadata"]["user_id"]
+
+
+def test_a_world_has_several_countries_and_their_taxes(tmp_path: Path) -> None:
+    made = [json.loads(row[4]) for row in build(tmp_path / "a.db", 300, 1)]
+    countries = {
+        entry["billing_details"]["address"]["country"]
+        for entry in made
+        if entry["object"] == "charge"
+    }
+    assert countries >= {"US", "DE", "JP"}
+    taxed = [entry for entry in made if entry["object"] == "invoice" and entry["total_taxes"]]
+    assert {entry["customer_address"]["country"] for entry in taxed} >= {"DE", "GB"}
+    for invoice in taxed:
+        tax = sum(entry["amount"] for entry in invoice["total_taxes"])
+        assert invoice["total_excluding_tax"] == invoice["total"] - tax
+
+
+def test_a_world_was_paid_out_every_day_and_still_is(tmp_path: Path) -> None:
+    paid_out = {"customers": 60, "seed": 2, "extra_args": ["--payouts", "daily"]}
+    with run_sandbox(tmp_path / "a.db", **paid_out) as running:  # type: ignore[arg-type]
+        client = running.stripe.v1
+        payouts = list(client.payouts.list({"limit": 100}).auto_paging_iter())
+        assert {one.status for one in payouts} >= {"paid"}
+        assert {one.created % DAY for one in payouts} == {0}
+        for payout in payouts[:3]:
+            contents = client.balance_transactions.list({"payout": payout.id, "limit": 100}).data
+            assert sum(one.net for one in contents) == 0
+            assert {one.status for one in contents} == {"available"}
+            assert max(one.available_on for one in contents) == payout.created
+        (balance,) = running.get("/v1/balance").json()["available"]
+        assert balance["amount"] <= 0
+        running.story("buy_pack")
+        running.advance(days=3)
+        assert client.payouts.list({"limit": 1}).data[0].id not in {one.id for one in payouts}
+
+
+def test_the_same_seed_pays_out_the_same(tmp_path: Path) -> None:
+    worlds = []
+    for name in ("a.db", "b.db"):
+        build_world(tmp_path / name, 40, 3, now=NOW, base_url="http://127.0.0.1:1", payouts=True)
+        worlds.append(contents(tmp_path / name))
+    assert worlds[0] == worlds[1]
+    assert {row[2] for row in worlds[0]} >= {"payout", "bank_account"}
 
 
 def test_nothing_in_a_world_is_in_the_future(tmp_path: Path) -> None:

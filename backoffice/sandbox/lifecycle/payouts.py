@@ -74,7 +74,7 @@ def pay_out(work: Work, schedule: Json) -> None:
 
 
 def _pay_out_everything(work: Work, amount: int, currency: str) -> None:
-    payout = _make(work, amount, currency)
+    payout = make(work, amount, currency)
     work.flush()
     work.store.db.execute(
         f"UPDATE objects SET payout = ? WHERE {UNPAID} AND status = 'available'"  # noqa: S608
@@ -92,12 +92,13 @@ def create(work: Work, amount: int, currency: str, **given: object) -> Json:
             "balance is too low. You can use the /v1/balance endpoint to view your Stripe balance.",
             code="balance_insufficient",
         )
-    return _make(
+    return make(
         work, amount, currency, automatic=False, reconciliation_status="not_applicable", **given
     )
 
 
-def _make(work: Work, amount: int, currency: str, **given: object) -> Json:
+def make(work: Work, amount: int, currency: str, **given: object) -> Json:
+    """A new payout, automatic unless said otherwise; emits `payout.created`."""
     if work.get("bank_account", BANK_ACCOUNT_ID) is None:
         work.add(shapes.bank_account(SETTLEMENT))
     payout = work.add(

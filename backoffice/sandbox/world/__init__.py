@@ -12,6 +12,7 @@ from pathlib import Path
 from backoffice.sandbox.store import Row, Store
 from backoffice.sandbox.world.catalogue import Catalogue, make_catalogue
 from backoffice.sandbox.world.lives import customer_rows
+from backoffice.sandbox.world.payouts import pay_out_world
 from backoffice.sandbox.world.settings import USUAL, Settings, Shape
 
 ALONE = 2000
@@ -20,12 +21,20 @@ CHUNK = 250
 
 
 def build_world(
-    path: Path, customers: int, seed: int, *, now: int, base_url: str, shape: Shape = USUAL
+    path: Path,
+    customers: int,
+    seed: int,
+    *,
+    now: int,
+    base_url: str,
+    shape: Shape = USUAL,
+    payouts: bool = False,
 ) -> None:
     """Makes the file `path`, which must not exist; it appears only once it is complete.
 
     The same `customers`, `seed`, `shape` and `now` (epoch seconds, when the world ends) give the
-    same ids, amounts and times; `base_url` is where the links in objects point to.
+    same ids, amounts and times; `base_url` is where the links in objects point to. With
+    `payouts`, what became available was paid out every day.
     """
     settings = Settings(seed, now, base_url, shape)
     catalogue = make_catalogue(settings.seed, now, base_url)
@@ -35,6 +44,8 @@ def build_world(
         store.load_rows(catalogue.rows)
         for rows in _lives(settings, catalogue, customers):
             store.load_rows(rows)
+        if payouts:
+            pay_out_world(store, settings)
     unfinished.rename(path)
 
 

@@ -25,14 +25,23 @@ PACKS = (
     (50, [("usd", 6500), ("eur", 5900)]),
     (200, [("usd", 22000)]),
 )
+# country -> (what its tax is called, type, per cent within the price)
+TAXES = {
+    "GB": ("VAT", "vat", 20.0),
+    "DE": ("VAT", "vat", 19.0),
+    "FR": ("VAT", "vat", 20.0),
+    "NL": ("VAT", "vat", 21.0),
+    "JP": ("Consumption tax", "jct", 10.0),
+}
 
 
 @dataclass(frozen=True)
 class Catalogue:
-    """The products and prices, and their rows."""
+    """The products and prices, the tax rates by country, and their rows."""
 
     plans: list[Json]
     packs: list[Json]
+    taxes: dict[str, Json]
     known: dict[str, Stored]
     rows: list[Row]
 
@@ -63,7 +72,24 @@ def make_catalogue(seed: int, now: int, base_url: str) -> Catalogue:
             _price(work, product, currency, amount, credits_, nickname=f"Pack of {credits_}")
             for currency, amount in amounts
         ]
-    return Catalogue(plans, packs, work.kept(), work.all_rows())
+    taxes = {country: _tax_rate(work, country) for country in TAXES}
+    return Catalogue(plans, packs, taxes, work.kept(), work.all_rows())
+
+
+def _tax_rate(work: History, country: str) -> Json:
+    name, kind, percentage = TAXES[country]
+    return work.add(
+        shapes.tax_rate(
+            work.new_id("txr_"),
+            work.now,
+            country=country,
+            display_name=name,
+            inclusive=True,
+            jurisdiction=country,
+            percentage=percentage,
+            tax_type=kind,
+        )
+    )
 
 
 def _product(work: History, name: str, description: str, credits_: int) -> Json:

@@ -17,6 +17,7 @@ from backoffice.sandbox.lifecycle import (
 )
 from backoffice.sandbox.lifecycle.calendar import period_end
 from backoffice.sandbox.lifecycle.subscribing import Ordered
+from backoffice.sandbox.shapes.base import EMPTY_ADDRESS
 from backoffice.sandbox.store import Row
 from backoffice.sandbox.types import Json
 from backoffice.sandbox.world.catalogue import Catalogue
@@ -27,6 +28,8 @@ from backoffice.sandbox.world.settings import Settings
 DAY = 86400
 HOUR = 3600
 MONTH = 30 * DAY
+HOMES = (*["US"] * 12, "GB", "DE", "FR", "CA", "NL", "JP", "AU")
+"""Where customers live, by turns: the dice of their lives fall as they did without it."""
 SUCCESS_URL = "https://marketplace.example/billing/done"
 
 
@@ -49,6 +52,12 @@ class Life:
     def chance(self, probability: float) -> bool:
         """True with that probability."""
         return self.rng.random() < probability
+
+    @property
+    def taxes(self) -> list[Json]:
+        """The tax rates of the country where the customer lives."""
+        rate = self.catalogue.taxes.get(self.customer["address"]["country"])
+        return [dict(rate)] if rate else []
 
     def named(self) -> Json:
         """How the customer's sessions name the user."""
@@ -88,10 +97,16 @@ def _join(
     """The customer signs up and leaves a card; a few are no users that we know of."""
     name, email = person(rng, number)
     user_id = f"u_{number:05d}" if rng.random() < 0.97 or is_known else None
+    home = HOMES[number * 11 % len(HOMES)]
     customer = people.create_customer(
-        work, email=email, metadata={"user_id": user_id} if user_id else {}, name=name
+        work,
+        address=EMPTY_ADDRESS | {"country": home},
+        email=email,
+        metadata={"user_id": user_id} if user_id else {},
+        name=name,
     )
-    token = rng.choices(("visa", "mastercard", "visa_debit", "amex"), (6, 3, 2, 1))[0]
+    brand = rng.choices(("visa", "mastercard", "visa_debit", "amex"), (6, 3, 2, 1))[0]
+    token = home.lower() if brand == "visa" else brand
     card = cards.from_token(work, f"pm_card_{token}", "payment_method")
     billing = card["billing_details"] | {"email": email, "name": name}
     work.change(card, billing_details=billing)
@@ -114,11 +129,14 @@ def _subscribe(life: Life, *, trial_days: int = 0) -> Json:
             "subscription",
             [(order, 1)],
             customer=life.customer["id"],
+            rates=life.taxes,
             success_url=SUCCESS_URL,
             **life.named(),
         )
         work.now += life.rng.randrange(40, 600)
-        plan = {"trial_end": trial_end} if trial_end else {}
+        plan: Json = {"default_tax_rates": life.taxes}
+        if trial_end:
+            plan["trial_end"] = trial_end
         checkout.complete(work, session, life.card, plan=plan)
         return work.find("subscription", session["subscription"])
     people.attach(work, life.card, life.customer)
@@ -128,6 +146,7 @@ def _subscribe(life: Life, *, trial_days: int = 0) -> Json:
         work,
         life.customer,
         [Ordered(order)],
+        default_tax_rates=life.taxes,
         metadata={"user_id": life.user_id} if life.user_id else {},
         trial_end=trial_end,
     )
@@ -252,6 +271,7 @@ def _incomplete(life: Life) -> Json:
         [Ordered(_plan(life))],
         method=life.card,
         default_payment_method=life.card["id"],
+        default_tax_rates=life.taxes,
     )
 
 
@@ -269,6 +289,7 @@ def _paused(life: Life) -> None:
         work,
         life.customer,
         [Ordered(_plan(life))],
+        default_tax_rates=life.taxes,
         trial_end=trial_end,
         trial_settings={"end_behavior": {"missing_payment_method": "pause"}},
     )
