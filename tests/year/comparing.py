@@ -13,6 +13,7 @@ from tests.support.back_office import BackOffice
 from tests.year.finance import Figures, Finance, first_days
 
 ZONE = "Europe/Berlin"
+CATEGORY = ("count", "amount", "fee", "net")
 FAILED = ("entered", "entered_amount", "recovered", "recovered_amount", "lost", "lost_amount")
 MRR = (
     "opening", "new", "expansion", "contraction", "churned", "reactivated", "closing",
@@ -35,7 +36,7 @@ def finance_differences(back_office: BackOffice, sandbox: SandboxProcess) -> lis
         *subscription_differences(finance, told["mrr"], months),
         *compared("failed", told["failed"]["rows"], finance.dunning(), FAILED),
         *ageing_differences(finance, told["ageing"]),
-        *balance_differences(told["balance"]),
+        *balance_differences(finance, told["balance"]),
         *credit_differences(finance, told["credits"]),
     ]
 
@@ -69,8 +70,17 @@ def ageing_differences(finance: Finance, told: Any) -> Iterator[str]:
         yield from compared(f"ageing {day}", rows, expected, ("invoices", "amount"), ("bucket",))
 
 
-def balance_differences(told: Any) -> Iterator[str]:
-    """The third bridge and every payout tie out; what Stripe says of the balance is in settled."""
+def balance_differences(finance: Finance, told: Any) -> Iterator[str]:
+    """Every category, every payout and the balance are as Stripe has them, and tie out."""
+    parts = ("category",)
+    yield from compared("category", told["rows"], finance.categories(), CATEGORY, parts)
+    payouts = {(made["id"], made["amount"], made["status"]) for made in finance.all("payouts")}
+    here = {(row["payout"], row["amount"], row["status"]) for row in told["payouts"]}
+    yield from (f"payout: {payout}" for payout in payouts ^ here)
+    balance = finance.balance()
+    closing = {row["currency"]: row["closing"] for row in told["balance"]}
+    if closing != balance:
+        yield f"balance: here {closing}, at Stripe {balance}"
     for row in (*told["balance"], *told["payouts"]):
         if row["remainder"]:
             yield f"balance: {row}"

@@ -123,6 +123,24 @@ class Finance(Stripe):
                 found[self.month(booked["created"]), booked["currency"]]["net"] += booked["net"]
         return found
 
+    def categories(self) -> Figures:
+        """The balance's transactions by reporting category."""
+        found: Figures = defaultdict(Counter)
+        for booked in self.all("balance_transactions"):
+            key = self.month(booked["created"]), booked["currency"], booked["reporting_category"]
+            found[key]["count"] += 1
+            for name in ("amount", "fee", "net"):
+                found[key][name] += booked[name]
+        return found
+
+    def balance(self) -> dict[str, int]:
+        """What is on it now, available or not, by currency."""
+        found: Counter[str] = Counter()
+        told = self.sandbox.get("/v1/balance").json()
+        for part in (*told["available"], *told["pending"]):
+            found[part["currency"]] += part["amount"]
+        return dict(found)
+
     # --- Subscriptions -----------------------------------------------------------------------
 
     def snapshots(self) -> list[tuple[int, Any]]:

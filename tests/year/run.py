@@ -46,7 +46,8 @@ def run_year(
     """
     with (
         run_sandbox(
-            folder / "stripe.sqlite3", extra_args=["--retry-schedule", "1,5,5,5,10,10,30"]
+            folder / "stripe.sqlite3",
+            extra_args=["--retry-schedule", "1,5,5,5,10,10,30", "--payouts", "daily"],
         ) as sandbox,
         run_back_office(database_url, sandbox, folder / "logs") as back_office,
     ):
