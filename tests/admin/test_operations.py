@@ -74,11 +74,18 @@ ANSWERS = {
     "fix-finding": {"target": "1"},
     "start-reconciliation": {"target": "daily"},
     "sign-off-run": {"target": "1"},
+    "open-incident": {"target": "No webhooks come in", "started_at": "2026-01-01"},
+    "hand-over-incident": {"target": "1"},
+    "close-incident": {"target": "1", "report": "All was replayed."},
+    "check-month": {"target": "2026-01"},
+    "sign-month": {"target": "2026-01", "explanation": "Nothing happened yet."},
+    "review-month": {"target": "2026-01"},
+    "reopen-month": {"target": "2026-01"},
 }
 # What finance does besides looking.
 FOR_FINANCE = {
     "take-finding", "snooze-finding", "accept-finding", "reopen-finding", "start-reconciliation",
-    "sign-off-run",
+    "sign-off-run", "check-month", "sign-month", "review-month", "reopen-month",
 }  # fmt: skip
 each_page = pytest.mark.parametrize("name", sorted(PAGES))
 
@@ -135,7 +142,7 @@ def test_every_operation_has_a_page_and_answers_here() -> None:
     [
         *((name, "nobody") for name in sorted(PAGES)),
         *((name, "finance") for name in sorted(set(PAGES) - FOR_FINANCE)),
-        *((name, "engineer") for name in ("sign-off-run",)),
+        *((name, "engineer") for name in ("sign-off-run", "sign-month", "review-month")),
         *((name, "support") for name in ("sign-off-run", "override-status")),
     ],
 )
