@@ -81,7 +81,8 @@ class Chart:
 
     `about` says what is counted and in which time zone; `url` is the list of the rows behind it,
     `links` (one for each label, or none) those behind each label. `ticks` are the labels in
-    short. `empty` stands instead of the drawing where there is nothing to draw.
+    short; where they are names and not times (`has_names`) each of them is written. `empty` stands
+    instead of the drawing where there is nothing to draw.
     """
 
     title: str
@@ -95,6 +96,7 @@ class Chart:
     links: Sequence[str] = ()
     ticks: Sequence[str] = ()
     kind: Kind = "bars"
+    has_names: bool = False
 
     @property
     def name(self) -> str:

@@ -1,7 +1,8 @@
 """Where a chart's axes, bars and lines lie: lengths in the units of its `viewBox`.
 
 A drawing is made for the width of a phone and scales up with its place. Series differ by shape
-(full and hollow bars; solid lines with dots, dashed ones with squares) as well as by colour.
+(full, hollow and hatched bars; solid lines with dots, dashed ones with squares) as well as by
+colour, up to six of them.
 """
 
 from __future__ import annotations
@@ -22,6 +23,11 @@ STEPS = 4  # of the vertical axis, about
 FILLED = 0.8  # of a label's room is taken by its bars
 WIDEST = 30.0  # of all bars of a label
 MARK = 2.6  # from the middle of a line's mark to its edge
+SLOPE = 60  # degrees, of names under which there is no room
+MOST_LETTERS = 24  # of a name
+
+# What fills the bars of the fourth series and of those after it, in a square of 6 by 6.
+HATCHES = {4: "M-1 1l2-2M0 6l6-6M5 7l2-2", 5: "M3 0v6", 6: "M0 3h6"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +51,11 @@ class Shape:
         """One of its marks, for the legend: 26 wide, 12 high."""
         return mark(self.style, 13, 6)
 
+    @property
+    def hatch(self) -> str:
+        """The path that fills its bars; '' for a plain colour."""
+        return "" if self.line else HATCHES.get(self.style, "")
+
 
 @dataclass(frozen=True, slots=True)
 class Column:
@@ -65,6 +76,7 @@ class Drawing:
     columns: Sequence[Column]
     width: float = WIDTH
     height: float = HEIGHT
+    is_aslant: bool = False  # whether the labels are
     right: float = WIDTH - RIGHT
     top: float = TOP
     plot: float = HEIGHT - BOTTOM - TOP  # the height between the axes
@@ -72,6 +84,10 @@ class Drawing:
     @property
     def words_end(self) -> float:
         return self.left - 4
+
+    @property
+    def labels_at(self) -> float:
+        return self.top + self.plot + (8 if self.is_aslant else 15)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,15 +118,20 @@ def draw(chart: Chart) -> Drawing:
     written = [chart.unit.tick(mark) for mark in marks]
     left = LEFT + LETTER * max(len(words) for words in written)
     plane = Plane(left, marks[0], marks[-1], len(chart.labels))
+    under = chart.ticks or chart.labels
+    is_aslant = chart.has_names and LETTER * (max(map(len, under)) + 1) > plane.room
+    named = names(under, plane, is_aslant=is_aslant) if chart.has_names else labels(under, plane)
     return Drawing(
         left=left,
         rows=[
             Tick(plane.y(mark), words, is_zero=mark == 0)
             for mark, words in zip(marks, written, strict=True)
         ],
-        labels=labels(chart.ticks or chart.labels, plane),
+        labels=named,
         shapes=lines(chart, plane) if chart.kind == "lines" else bars(chart, plane),
         columns=columns(chart, plane),
+        height=HEIGHT + (depth(named) if is_aslant else 0),
+        is_aslant=is_aslant,
     )
 
 
@@ -162,6 +183,23 @@ def labels(words: Sequence[str], plane: Plane) -> list[Tick]:
     return [*before, Tick(end, words[-1])]
 
 
+def names(words: Sequence[str], plane: Plane, *, is_aslant: bool) -> list[Tick]:
+    """Every label; one that stands aslant is cut where it would reach out of the drawing."""
+    reach = math.cos(math.radians(SLOPE)) * LETTER
+    found = []
+    for i, word in enumerate(words):
+        x = plane.x(i + 0.5)
+        most = min(MOST_LETTERS, int(x / reach)) if is_aslant else MOST_LETTERS
+        found.append(Tick(x, word if len(word) <= most else f"{word[: most - 1]}…"))
+    return found
+
+
+def depth(named: Sequence[Tick]) -> float:
+    """How much higher a drawing is whose labels stand aslant."""
+    longest = max(len(tick.words) for tick in named)
+    return round(max(0, longest * LETTER * math.sin(math.radians(SLOPE)) - BOTTOM + 12), 1)
+
+
 def bars(chart: Chart, plane: Plane) -> list[Shape]:
     """Each label's bars side by side, or one upon the other."""
     stacked = chart.kind == "stack"
@@ -205,10 +243,16 @@ def segments(points: Sequence[tuple[float, float] | None]) -> Iterator[str]:
 
 
 def mark(style: int, x: float, y: float) -> str:
-    """A dot for the first series, a square for the second, a triangle for the third."""
+    """A dot, a square, a triangle, a diamond, a triangle upside down, a bar upright."""
     left, side = round(x - MARK, 2), 2 * MARK
     if style == 1:
         return f"M{left} {y}a{MARK} {MARK} 0 1 0 {side} 0a{MARK} {MARK} 0 1 0 {-side} 0"
     if style == 2:
         return f"M{left} {y - MARK:.2f}h{side}v{side}h{-side}z"
+    if style == 4:
+        return f"M{left} {y}L{x} {y - MARK - 1:.2f}L{x + MARK:.2f} {y}L{x} {y + MARK + 1:.2f}z"
+    if style == 5:
+        return f"M{left} {y - MARK:.2f}h{side}L{x} {y + MARK:.2f}z"
+    if style == 6:
+        return f"M{x - 1:.2f} {y - MARK:.2f}h2v{side}h-2z"
     return f"M{left} {y + MARK:.2f}h{side}L{x} {y - MARK:.2f}z"

@@ -84,6 +84,31 @@ def test_a_stack_is_as_high_as_its_sum() -> None:
     assert stacked.drawing.rows[-1].words == "60"
 
 
+@pytest.mark.parametrize("kind", ["bars", "stack", "lines"])
+def test_six_series_differ_by_more_than_their_colours(kind: str) -> None:
+    one = chart(*(Series(f"no. {n}", [n]) for n in range(6)), kind=kind)
+    shapes = one.drawing.shapes
+    assert [shape.style for shape in shapes] == [1, 2, 3, 4, 5, 6]
+    assert len({shape.key for shape in shapes}) == 6
+    page = shown(one)
+    for style in (4, 5, 6):
+        is_hatched = f"fill: url(#{one.name}-{style})" in page
+        assert is_hatched == (kind != "lines") == (f'id="{one.name}-{style}"' in page)
+
+
+def test_names_are_all_written_aslant_where_there_is_no_room() -> None:
+    names = ["a_reason_longer_than_there_is_room_for", "insufficient_funds", "b", "c", "d", "e"]
+    one = chart(Series("a", range(6)), labels=names, has_names=True)
+    drawing = one.drawing
+    said = [label.words for label in drawing.labels]
+    assert said[1:] == names[1:]
+    assert said[0].endswith("…")
+    assert drawing.height > HEIGHT
+    assert "rotate(-60" in shown(one)
+    few = chart(Series("a", [1, 2]), labels=["card", "bank"], has_names=True).drawing
+    assert (few.height, few.is_aslant) == (HEIGHT, False)
+
+
 def test_a_line_breaks_where_there_is_nothing() -> None:
     (line,) = chart(Series("a", [1, 2, None, 3]), kind="lines").drawing.shapes
     assert re.findall("[ML]", line.line) == ["M", "L", "M"]
