@@ -49,6 +49,7 @@ VIEW_INCIDENT = "billing.view_incident"
 APPROVE = "billing.approve_operation"
 EXPORT = "billing.export"
 VIEW_FINANCE = "billing.view_finance"
+VIEW_MONTHS = "billing.view_monthclose"
 
 # What the operations need beside those that their own table declares: Django makes these
 # permissions for the table of operations.
@@ -128,7 +129,6 @@ VIEW = tuple(
         "incident",
         "leadclaim",
         "leadcredits",
-        "monthclose",
         "note",
         "operationrecord",
         "paymentreversal",
@@ -139,6 +139,8 @@ VIEW = tuple(
         "webhookrejection",
     )
 )
+
+FINANCES = (VIEW_FINANCE, VIEW_MONTHS)
 
 SETTINGS = (
     "billing.add_creditprice",
@@ -152,8 +154,8 @@ SUPPORTS = tuple(permission for permission in ENGINEERS if permission not in ENG
 
 ROLES: dict[str, tuple[str, ...]] = {
     "support": (*VIEW, *SUPPORTS),
-    "finance": (*VIEW, VIEW_FINANCE, *FINDINGS, *FINANCE_ONLY, CHECK_MONTH, EXPORT, APPROVE),
-    "engineer": (*VIEW, VIEW_FINANCE, *ENGINEERS, EXPORT, APPROVE, *SETTINGS),
+    "finance": (*VIEW, *FINANCES, *FINDINGS, *FINANCE_ONLY, CHECK_MONTH, EXPORT, APPROVE),
+    "engineer": (*VIEW, *FINANCES, *ENGINEERS, EXPORT, APPROVE, *SETTINGS),
 }
 
 
