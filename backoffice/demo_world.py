@@ -245,6 +245,9 @@ def main(state_file: Path) -> None:
     """Fill the database: staff always, the rest once."""
     django.setup()
     from django.core.management import call_command
+    from django.utils import timezone
+
+    from billing.revenue import month_rows
 
     state = json.loads(state_file.read_text())
     make_staff(state["passwords"], overwrite=settings.EMBEDDED_POSTGRES)
@@ -257,6 +260,7 @@ def main(state_file: Path) -> None:
         claim_leads(random.Random(1))  # noqa: S311
         call_command("sync_balance", verbosity=0)
         call_command("finance_facts", "refresh", verbosity=0)
+        month_rows.open_months(settings.REPORT_TIME_ZONE, timezone.now())
         reconcile()
 
 
