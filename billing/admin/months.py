@@ -1,7 +1,9 @@
 """Months on their way to a close: what is done, their figures, and what came since."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
+from functools import partial
 from itertools import islice
 from typing import Any
 
@@ -10,10 +12,13 @@ from django.contrib.admin import display
 from django.db.models import JSONField, QuerySet
 from django.db.models.expressions import RawSQL
 from django.http import HttpRequest
+from django.urls import reverse
 
 from billing.admin import cells
 from billing.admin.base import ReadOnlyAdmin
 from billing.admin.filters import choices_filter
+from billing.admin.finance import rendering
+from billing.admin.finance.rendering import Shown, with_query
 from billing.admin.offers import Offer
 from billing.admin.operations import CHECK_MONTH, REOPEN_MONTH, REVIEW_MONTH, SIGN_MONTH
 from billing.admin.related import Related
@@ -21,13 +26,23 @@ from billing.admin.runs import Figures, money_words
 from billing.formatting import format_money, format_time
 from billing.models import MonthClose, OperationRecord
 from billing.operations.closing import PREFIX, no_reopening, no_review, no_signature
-from billing.revenue import closing
-from billing.revenue.balance_report import BALANCE, CATEGORIES, TITLES, bridge_columns
+from billing.revenue import closing, revenue
+from billing.revenue.asked import Asked
+from billing.revenue.balance_report import (
+    BALANCE,
+    CATEGORIES,
+    NOTHING_READ,
+    TITLES,
+    bridge_columns,
+    of_balance,
+    of_bridge,
+    of_category,
+)
 from billing.revenue.bridge_days import PARTS
 from billing.revenue.checklist import checklist
 from billing.revenue.closing_report import CHANGED, CONCERNING
 from billing.revenue.figures import MONEY
-from billing.revenue.report import Column, Row
+from billing.revenue.report import Column, Drill, Row, Table
 
 SHOWN = 20  # entries that came since; the report of closed months has all
 State = MonthClose.State
@@ -137,25 +152,74 @@ class MonthAdmin(ReadOnlyAdmin):
         return (f"It is closed. Since then: {words}.", "warning") if words else ("", "")
 
     def page_context(self, request: HttpRequest, row: MonthClose) -> dict[str, Any]:
-        return {"stage": row.stage, "figures": list(figures_of(row))}
+        return {"stage": row.stage, "said": list(said_of(row)), "figures": list(figures_of(row))}
 
 
-def figures_of(row: MonthClose) -> Iterator[Figures]:
-    """The checklist, what came since, and the month's figures: as signed, or as they are now."""
-    month = closing.month_of(row)
-    is_open = row.state == State.OPEN
-    points = [p.as_dict() for p in checklist(month)] if is_open else row.checklist
-    figures = closing.figures(month) if is_open else row.figures
-    yield checklist_table(points)
+def said_of(row: MonthClose) -> Iterator[Figures]:
+    """The checklist, as it is now or was signed, and what came since the month was closed."""
+    if row.state == State.OPEN:
+        yield checklist_table([p.as_dict() for p in checklist(closing.month_of(row))])
+    else:
+        yield checklist_table(row.checklist)
     if row.state == State.CLOSED:
         yield from since_tables(row)
-    note = "As they are now." if is_open else "As they were signed."
-    yield table_of("Revenue, in the currency charged", REVENUE, figures["revenue"], note)
-    yield table_of("Revenue, in the currency settled", REVENUE[:-2], figures["settled"])
+
+
+def figures_of(row: MonthClose) -> Iterator[tuple[Shown, str]]:
+    """The month's figures: as signed, or as they are now. Each with the report that has them."""
+    month = closing.month_of(row)
+    is_open = row.state == State.OPEN
+    figures = closing.figures(month) if is_open else row.figures
+    about = "As they are now." if is_open else "As they were signed."
+    asked = Asked(month.first, month.last, month.timezone, by="month")
+    for report, table in tables_of(row, asked, figures, about):
+        yield (
+            rendering.shown(
+                table if is_open or table.name == "revenue" else replace(table, drill=None),
+                partial(behind, "closing" if row.state == State.CLOSED else report, asked),
+            ),
+            with_query(reverse("admin_finance:report", args=[report]), asked.params()),
+        )
+
+
+def tables_of(
+    row: MonthClose, asked: Asked, figures: Mapping[str, Any], about: str
+) -> Iterator[tuple[str, Table]]:
+    """Each table with the name of the report that has it for any days."""
+
+    def entries(figure: Row, column: str, *, settled: bool = False) -> Drill | None:
+        return revenue.drill_of(asked, figure, column, settled=settled)
+
+    def frozen(figure: Row, column: str) -> Drill | None:
+        if column != "net":
+            return None
+        return {"of": "closed", "close": str(row.pk), "in": figure["currency"]}
+
+    charged = {State.OPEN: entries, State.CLOSED: frozen}.get(State(row.state))
+    yield "revenue", Table(
+        "revenue", "Revenue, in the currency charged", REVENUE, figures["revenue"], about,
+        drill=charged,
+    )  # fmt: skip
+    yield "revenue", Table(
+        "settled_revenue", "Revenue, in the currency settled", REVENUE[:-2], figures["settled"],
+        about, drill=partial(entries, settled=True),
+    )  # fmt: skip
     for part, title in TITLES.items():
-        yield table_of(title, bridge_columns(PARTS[part]), figures["bridges"][part])
-    yield table_of("Bridge 3: from net to payouts", BALANCE, figures["balance"])
-    yield table_of("By reporting category", CATEGORIES[1:], figures["categories"])
+        columns, found = bridge_columns(PARTS[part]), figures["bridges"][part]
+        yield (
+            "balance",
+            Table(part, title, columns, found, about, NOTHING_READ, drill=of_bridge(part)),
+        )
+    title = "Bridge 3: from net to payouts"
+    yield "balance", Table("balance", title, BALANCE, figures["balance"], about, drill=of_balance)
+    found = [{**each, "period": 1} for each in figures["categories"]]
+    title = "By reporting category"
+    yield "balance", Table("categories", title, CATEGORIES[1:], found, about, drill=of_category)
+
+
+def behind(report: str, asked: Asked, drill: Drill) -> str:
+    """The address of the rows behind a figure of the month."""
+    return with_query(reverse("admin_finance:rows", args=[report]), {**asked.params(), **drill})
 
 
 def checklist_table(points: Iterable[Mapping[str, Any]]) -> Figures:

@@ -101,6 +101,7 @@ class Ageing(Report):
         "Open invoices by how long they have been due, at the end of the last day asked for: of a"
         " day that is past, as it was then."
     )
+    has_periods = False
 
     def view(self, asked: Asked) -> View:
         table = Table(

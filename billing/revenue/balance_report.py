@@ -1,11 +1,12 @@
 """Stripe's balance as finance reads it: its categories, its payouts, and the three bridges."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from billing.revenue import bridge_days, net_to_payouts
 from billing.revenue.asked import Asked, InvalidReportError
 from billing.revenue.days import Days
+from billing.revenue.net_to_payouts import MOVEMENTS
 from billing.revenue.report import Column, Drill, Report, Row, Table, View
 from billing.revenue.stripes import COLLECTED, ITEM_WORDS, SETTLED
 from billing.revenue.sums import Part
@@ -59,19 +60,12 @@ BALANCE = (
         "Closing less all of the items before it: 0 where payouts and balance agree.",
     ),
 )  # fmt: skip
-BEHIND = (
-    Column("id", "Balance transaction"),
-    Column("created_at", "Booked", "time"),
-    Column("category", "Category"),
-    Column("source_id", "Of", "id"),
-    Column("amount", "Amount", "money"),
-    Column("fee", "Fee", "money"),
-    Column("net", "Net", "money"),
-    Column("currency", "Currency"),
-    Column("available_on", "Available", "time"),
-    Column("payout_id", "Paid out with"),
-    Column("description", "Description"),
-)
+BALANCE_ITEMS = {
+    column.name: column.title.lower()
+    for column in BALANCE
+    if column.name in (*net_to_payouts.ITEMS, "closing")
+}
+NOTHING_READ = "Nothing is read from Stripe for these days."
 TITLES = {
     COLLECTED.name: "Bridge 1: from invoices to charges",
     SETTLED.name: "Bridge 2: from charges to net",
@@ -87,6 +81,7 @@ class BalanceReport(Report):
         "Stripe's balance as Stripe booked it, what was paid out of it, and how invoices become"
         " charges, charges net, and net payouts: each step with what it does not explain."
     )
+    is_closed = True
     by = "month"
 
     def view(self, asked: Asked) -> View:
@@ -107,12 +102,17 @@ class BalanceReport(Report):
             case {"of": "category", "category": category, "in": currency, "period": period}:
                 span = _span(asked, period)
                 found = net_to_payouts.movements(*span, category, currency)
-                return Table("behind", f"Balance transactions: {category}", BEHIND, found)
+                return Table("behind", f"Balance transactions: {category}", MOVEMENTS, found)
             case {"of": "payout", "payout": payout}:
                 found = net_to_payouts.contents(payout)
-                return Table("behind", f"What {payout} paid out", BEHIND, found)
+                return Table("behind", f"What {payout} paid out", MOVEMENTS, found)
             case {"of": "bridge", "part": part, "in": currency} if part in TITLES:
                 return _bridge_days(asked, part, currency)
+            case {"of": "balance", "item": item, "in": currency} if item in BALANCE_ITEMS:
+                found = net_to_payouts.bridged(item, asked.since, asked.until, currency)
+                return Table(
+                    "behind", f"Balance transactions: {BALANCE_ITEMS[item]}", MOVEMENTS, found
+                )
         raise InvalidReportError("There are no such rows.")
 
 
@@ -126,11 +126,12 @@ def _categories(asked: Asked) -> Table:
         "By reporting category",
         CATEGORIES,
         [{**row, "date": periods[row["period"] - 1].isoformat()} for row in found],
-        drill=lambda row, column: _of_category(row, column),
+        drill=of_category,
     )
 
 
-def _of_category(row: Row, column: str) -> Drill | None:
+def of_category(row: Row, column: str) -> Drill | None:
+    """What is behind a figure of a category: its `period` counts from 1."""
     if column not in ("count", "amount", "fee", "net"):
         return None
     return {
@@ -172,11 +173,20 @@ def _bridge(asked: Asked, part: str, missing: int, days: int) -> Table:
         bridge_columns(bridge_days.PARTS[part]),
         found,
         about=_not_read(missing, days),
-        empty="Nothing is read from Stripe for these days.",
-        drill=lambda row, column: (
-            None if column == "currency" else {"of": "bridge", "part": part, "in": row["currency"]}
-        ),
+        empty=NOTHING_READ,
+        drill=of_bridge(part),
     )
+
+
+def of_bridge(part: str) -> Callable[[Row, str], Drill | None]:
+    """What is behind the figures of a bridge: its days."""
+
+    def drill(row: Row, column: str) -> Drill | None:
+        return (
+            None if column == "currency" else {"of": "bridge", "part": part, "in": row["currency"]}
+        )
+
+    return drill
 
 
 def bridge_columns(part: Part) -> Sequence[Column]:
@@ -207,7 +217,20 @@ def _bridge_days(asked: Asked, part: str, currency: str) -> Table:
 
 def _balance(asked: Asked) -> Table:
     found = net_to_payouts.balance_bridge(asked.since, asked.until, asked.currency)
-    return Table("balance", "Bridge 3: from net to payouts", BALANCE, found)
+    return Table(
+        "balance",
+        "Bridge 3: from net to payouts",
+        BALANCE,
+        found,
+        drill=of_balance,
+    )
+
+
+def of_balance(row: Row, column: str) -> Drill | None:
+    """What is behind a figure of the third bridge."""
+    if column not in BALANCE_ITEMS:
+        return None
+    return {"of": "balance", "item": column, "in": row["currency"]}
 
 
 def _not_read(missing: int, days: int) -> str:

@@ -2,12 +2,13 @@
 
 from collections.abc import Iterator, Mapping
 
-from billing.models import MonthClose
+from billing.models import MonthClose, RevenueEntry
 from billing.revenue import closing
 from billing.revenue.asked import Asked, InvalidReportError
 from billing.revenue.report import Column, Drill, Report, Row, Table, View
 
 State = MonthClose.State
+Item = RevenueEntry.Item
 
 MONTHS = (
     Column("month", "Month"),
@@ -67,6 +68,7 @@ class ClosingReport(Report):
         "Each month that two people closed, as it was frozen, and what has come since: that goes"
         " to the month in which it happened, and is marked here."
     )
+    has_periods = False
     by = "month"
 
     def view(self, asked: Asked) -> View:
@@ -80,16 +82,23 @@ class ClosingReport(Report):
         close = MonthClose.objects.filter(pk=int(number)).first() if number.isdecimal() else None
         if close is None or close.state not in (State.CLOSED, State.REOPENED):
             raise InvalidReportError("There is no such closed month.")
+        currency = drill.get("in", "")
         match drill.get("of"):
             case "closed":
-                frozen = close.frozen.order_by("at", "id").values(*closing.COLUMNS)
-                return Table("behind", f"{close}, as it was closed", FROZEN, frozen.iterator())
+                frozen = close.frozen.filter(currency=currency).exclude(item=Item.OUT_OF_BAND)
+                rows = frozen.order_by("at", "id").values(*closing.COLUMNS).iterator()
+                return Table("behind", f"{close}, as it was closed", FROZEN, rows)
             case "changed":
-                return Table("behind", f"{close}: would change", CHANGED, closing.changed(close))
+                found = _of(currency, closing.changed(close))
+                return Table("behind", f"{close}: would change", CHANGED, found)
             case "concerning":
-                rows = closing.marked(close)
-                return Table("behind", f"{close}: later, of its charges", CONCERNING, rows)
+                found = _of(currency, closing.marked(close))
+                return Table("behind", f"{close}: later, of its charges", CONCERNING, found)
         raise InvalidReportError("There are no such rows.")
+
+
+def _of(currency: str, rows: Iterator[Row]) -> Iterator[Row]:
+    return (row for row in rows if row["currency"] == currency)
 
 
 def _months(asked: Asked) -> Iterator[Row]:
@@ -121,4 +130,4 @@ def _months(asked: Asked) -> Iterator[Row]:
 def _drill(row: Row, column: str) -> Drill | None:
     if column not in ("closed", "changed", "concerning"):
         return None
-    return {"of": column, "close": str(row["close"])}
+    return {"of": column, "close": str(row["close"]), "in": row["currency"]}

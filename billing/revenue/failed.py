@@ -74,6 +74,12 @@ _CUSTOMER = (
     Column("customer_id", "Customer", "id"),
     Column("currency", "Currency"),
 )
+_NOW = (
+    _CURRENCY,
+    Column("invoices", "In dunning now", "number",
+           "Invoices with a failed charge that are neither paid nor lost at this moment."),
+    Column("amount_remaining", "To be paid", "money", "What is still to be paid of them."),
+)  # fmt: skip
 _WORKLIST = (
     _INVOICE,
     *_CUSTOMER,
@@ -166,9 +172,9 @@ class FailedPayments(Report):
             ),
             drill=lambda row, column: _drill(column, row, (asked.first, asked.last)),
         )  # fmt: skip
-        return View(
-            (periods, by_reasons, _worklist(asked, asked.currency, MOST_LISTED)), _notes(asked)
-        )
+        standing = waiting(asked)
+        worklist_ = _worklist(asked, asked.currency, MOST_LISTED)
+        return View((periods, by_reasons, _now(standing), worklist_), _notes(standing))
 
     def behind(self, asked: Asked, drill: Mapping[str, str]) -> Table:
         what = drill.get("what", "")
@@ -180,6 +186,21 @@ class FailedPayments(Report):
         found = invoices(what, asked, days, drill.get("currency", ""), drill.get("reason", ""))
         title = next(column.title for column in (*_FIGURES, *_STANDING) if column.name == what)
         return Table("invoices", f"Invoices: {title}", _LIST, _in_words(found))
+
+
+def _now(standing: list[Row]) -> Table:
+    """What is in dunning now, in sum: its figures open all of it."""
+    return Table(
+        "now",
+        "In dunning now",
+        _NOW,
+        standing,
+        about="At this moment, whatever days are asked for.",
+        empty="No invoice is in dunning.",
+        drill=lambda row, column: (
+            None if column == "currency" else {"what": "now", "currency": row["currency"]}
+        ),
+    )
 
 
 def _worklist(asked: Asked, currency: str, limit: int | None = None) -> Table:
@@ -194,24 +215,20 @@ def _worklist(asked: Asked, currency: str, limit: int | None = None) -> Table:
             " paid, sent again, marked as paid elsewhere or voided."
         ),
         empty="No invoice is in dunning.",
-        drill=lambda row, column: (
-            {"what": "now", "currency": row["currency"]} if column == "amount_remaining" else None
-        ),
     )
 
 
-def _notes(asked: Asked) -> list[str]:
+def _notes(standing: list[Row]) -> list[str]:
     """What is to be known besides the definitions."""
     said = [
         "A bank debit counts as failed from the day on which it was asked for, as Stripe dates it."
     ]
-    for currency, number in waiting(asked).items():
-        if number > MOST_LISTED:
-            said.append(
-                f"The list shows the {MOST_LISTED} largest of {number} invoices in"
-                f" {currency.upper()}: any amount in it opens all of them."
-            )
-    return said
+    return said + [
+        f"The list shows the {MOST_LISTED} largest of {row['invoices']:,} invoices in"
+        f" {row['currency'].upper()}: the figures of “In dunning now” open all of them."
+        for row in standing
+        if row["invoices"] > MOST_LISTED
+    ]
 
 
 def _in_words(found: Iterable[Row]) -> Iterator[Row]:

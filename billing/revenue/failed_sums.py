@@ -122,10 +122,15 @@ def worklist(asked: Asked, currency: str, limit: int | None = None) -> Iterator[
     return iter(rows(sql, params)) if limit else stream(sql, params)
 
 
-def waiting(asked: Asked) -> dict[str, int]:
-    """How many invoices are in dunning now, by currency."""
-    sql = f"SELECT d.currency, count(*) AS invoices {_FACTS} WHERE {_NOW} GROUP BY 1 ORDER BY 1"
-    return {row["currency"]: row["invoices"] for row in rows(sql, _params(asked))}
+def waiting(asked: Asked) -> list[Row]:
+    """How many invoices are in dunning now, and what is to be paid of them, by currency."""
+    sql = f"""
+        SELECT d.currency, count(*) AS invoices,
+               coalesce(sum(i.amount_remaining), 0)::bigint AS amount_remaining
+        {_FACTS} LEFT JOIN billing_invoices i USING (stripe_invoice_id)
+        WHERE {_NOW} GROUP BY 1 ORDER BY 1
+    """
+    return rows(sql, _params(asked))
 
 
 def invoices(

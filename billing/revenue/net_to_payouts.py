@@ -9,13 +9,25 @@ from datetime import datetime
 from typing import Any
 
 from billing.database import rows, stream
+from billing.revenue.report import Column, Row
 from billing.revenue.stripes import PAYOUTS
-
-Row = dict[str, Any]
 
 MOVED = sorted(PAYOUTS - {"payout", "payout_reversal"})
 ITEMS = ("opening", "net", "paid_out", "returned", "payout_fees", "moved")
 """What adds up to the closing balance, but for a remainder."""
+MOVEMENTS = (
+    Column("id", "Balance transaction"),
+    Column("created_at", "Booked", "time"),
+    Column("category", "Category"),
+    Column("source_id", "Of", "id"),
+    Column("amount", "Amount", "money"),
+    Column("fee", "Fee", "money"),
+    Column("net", "Net", "money"),
+    Column("currency", "Currency"),
+    Column("available_on", "Available", "time"),
+    Column("payout_id", "Paid out with"),
+    Column("description", "Description"),
+)
 
 _CATEGORIES = """
     SELECT width_bucket(created_at, %(starts)s::timestamptz[]) AS period, currency, category,
@@ -78,6 +90,17 @@ _BEHIND = """
     FROM billing_balance_transactions b WHERE {where} ORDER BY created_at, id
 """
 
+_SINCE = "created_at >= %(since)s AND "
+_BEHIND_ITEM = {
+    "opening": "created_at < %(since)s",
+    "net": f"{_SINCE} NOT category = ANY(%(payouts)s)",
+    "paid_out": f"{_SINCE} category = 'payout'",
+    "returned": f"{_SINCE} category = 'payout_reversal'",
+    "payout_fees": f"{_SINCE} category IN ('payout', 'payout_reversal') AND fee <> 0",
+    "moved": f"{_SINCE} category = ANY(%(moved)s)",
+    "closing": "true",
+}
+
 
 def categories(
     since: datetime, until: datetime, starts: list[datetime], currency: str = ""
@@ -128,6 +151,17 @@ def movements(since: datetime, until: datetime, category: str, currency: str) ->
         _BEHIND.format(where=where),
         {"since": since, "until": until, "category": category, "currency": currency},
     )
+
+
+def bridged(item: str, since: datetime, until: datetime, currency: str) -> Iterator[Row]:
+    """The balance transactions behind an item of the bridge. Raises KeyError for no item."""
+    when = "created_at < %(until)s AND currency = %(currency)s"
+    where = f"{when} AND {_BEHIND_ITEM[item]}"
+    return stream(
+        _BEHIND.format(where=where),
+        {"since": since, "until": until, "currency": currency, "payouts": sorted(PAYOUTS),
+         "moved": MOVED},
+    )  # fmt: skip
 
 
 def contents(payout: str) -> Iterator[Row]:

@@ -39,7 +39,7 @@ class ChartOf:
     """A chart of a table's rows: `series` are columns, `label` the column along the axis.
 
     One drawing for each value of the column `split` ('' for one in all): currencies never share
-    an axis.
+    an axis. `unit` is what numbers count; `labels` are all of the axis, with rows or without.
     """
 
     title: str
@@ -48,6 +48,8 @@ class ChartOf:
     label: str = "date"
     split: str = "currency"
     kind: ChartKind = "bars"
+    unit: str = ""
+    labels: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +102,8 @@ class Report(ABC):
     filters: ClassVar[Sequence[Filter]] = ()
     compares: ClassVar[bool] = False  # whether `Asked.against` means something to it
     converts: ClassVar[bool] = False  # whether `Asked.reporting` does
+    has_periods: ClassVar[bool] = True  # whether `Asked.by` does
+    is_closed: ClassVar[bool] = False  # whether a closed month freezes what it says
     by: ClassVar[str] = "day"  # unless asked otherwise
 
     @abstractmethod

@@ -4,26 +4,17 @@ from collections.abc import Iterator, Mapping
 from decimal import ROUND_HALF_UP, Decimal
 from typing import Any
 
-from billing.database import rows, stream
+from billing.database import stream
 from billing.formatting import exponent
 from billing.models import RevenueEntry
-from billing.revenue import figures
+from billing.revenue import figures, net_to_payouts
 from billing.revenue.asked import Asked, InvalidReportError
+from billing.revenue.net_to_payouts import MOVEMENTS
+from billing.revenue.products import NAMES, names_of, prices, products
 from billing.revenue.report import ChartOf, Column, Drill, Filter, Report, Row, Table, View
 
-MOST_CHOICES = 200
 DATE = Column("date", "From", "date", "The first day of the period, in the report's time zone.")
 CURRENCY = Column("currency", "Currency", "text", "The currency that the customer paid in.")
-CHARTS = (
-    ChartOf(
-        "Gross and net",
-        "What customers were charged, and what was left of it.",
-        ("gross", "net"),
-    ),
-    ChartOf(
-        "Taken back", "Refunds, disputes and fees.", ("refunds", "disputes", "fees"), kind="stack"
-    ),
-)
 COMPARED = (
     Column("net_before", "Net before", "money", "Net of the period that it is compared with."),
     Column("change", "Change", "percent", "Net against net before, as a share of it."),
@@ -73,23 +64,6 @@ ITEMS_OF = {
 }
 
 
-def _named(table: str, name: str) -> list[tuple[str, str]]:
-    """Ids and names of dj-stripe's rows, for a choice."""
-    found = rows(
-        f"SELECT id, {name} AS name FROM {table} ORDER BY 2, 1 LIMIT %s",  # noqa: S608
-        [MOST_CHOICES],
-    )
-    return [(row["id"], row["name"] or row["id"]) for row in found]
-
-
-def products() -> list[tuple[str, str]]:
-    return _named("djstripe_product", "name")
-
-
-def prices() -> list[tuple[str, str]]:
-    return _named("djstripe_price", "coalesce(nullif(nickname, ''), id)")
-
-
 class Revenue(Report):
     name = "revenue"
     title = "Revenue"
@@ -104,6 +78,7 @@ class Revenue(Report):
         Filter("price", "Price", prices),
         Filter("country", "Country"),
     )
+    is_closed = True
     compares = True
     converts = True
 
@@ -120,6 +95,10 @@ class Revenue(Report):
         return View(tables)
 
     def behind(self, asked: Asked, drill: Mapping[str, str]) -> Table:
+        if drill.get("item") == "balance":
+            settled_in = drill.get("settled", "")
+            found = net_to_payouts.bridged("net", asked.since, asked.until, settled_in)
+            return Table("movements", "Balance transactions", MOVEMENTS, found)
         items = ITEMS_OF.get(drill.get("item", "net"))
         if items is None:
             raise InvalidReportError(f"There are: {', '.join(ITEMS_OF)}.")
@@ -138,7 +117,20 @@ class Revenue(Report):
             " ORDER BY at, id",
             bound,
         )
-        return Table("entries", "Entries of revenue", ENTRIES, found, empty="No such entry.")
+        title = f"Entries of {drill.get('item', 'net').replace('_', ' ')}"
+        return Table("entries", title, ENTRIES, found, empty="No such entry.")
+
+
+def _charts(asked: Asked) -> tuple[ChartOf, ...]:
+    """Every period stands on their axes, also where nothing was sold."""
+    periods = asked.periods
+    labels = tuple(periods.label(number) for number in range(periods.count))
+    return (
+        ChartOf("Gross and net", "What customers were charged, and what was left of it.",
+                ("gross", "net"), labels=labels),
+        ChartOf("Taken back", "Refunds, disputes and fees.", ("refunds", "disputes", "fees"),
+                kind="stack", labels=labels),
+    )  # fmt: skip
 
 
 def _by_period(asked: Asked, split: str) -> Table:
@@ -146,6 +138,8 @@ def _by_period(asked: Asked, split: str) -> Table:
     columns: list[Column] = [DATE, CURRENCY]
     if split:
         columns.append(Column(split, split.capitalize(), "text", "Empty where it is not known."))
+    if split in NAMES:
+        columns.append(Column("name", "Name", "text", "As Stripe has it now."))
     columns += figures.MONEY
     before = asked.compared()
     if before:
@@ -156,24 +150,26 @@ def _by_period(asked: Asked, split: str) -> Table:
         columns,
         list(_period_rows(asked, split, before)),
         empty="No revenue in these days. Stripe's balance is read every ten minutes.",
-        charts=() if split else CHARTS,
-        drill=lambda row, column: _drill(asked, row, column, split),
+        charts=() if split else _charts(asked),
+        drill=lambda row, column: drill_of(asked, row, column, split),
     )
 
 
 def _period_rows(asked: Asked, split: str, before: Asked | None) -> Iterator[Row]:
     earlier = {}
     if before:
-        found = figures.charged(before, split)
-        earlier = {(row["period"], row["currency"], row["part"]): row["net"] for row in found}
-    for row in figures.charged(asked, split):
+        past = figures.charged(before, split)
+        earlier = {(row["period"], row["currency"], row["part"]): row["net"] for row in past}
+    found = figures.charged(asked, split)
+    names = names_of(split, {row["part"] for row in found}) if split in NAMES else {}
+    for row in found:
         made: Row = {
             "period": row["period"],
             "date": asked.periods.label(row["period"] - 1),
             "currency": row["currency"],
         }
         if split:
-            made[split] = row["part"]
+            made |= {split: row["part"], "name": names.get(row["part"], "")}
         made |= {column.name: row[column.name] for column in figures.MONEY}
         if before:
             made |= _against(
@@ -203,7 +199,7 @@ def _totals(asked: Asked) -> Table:
         "All days",
         [CURRENCY, *figures.MONEY, *(COMPARED if before else ())],
         found,
-        drill=lambda row, column: _drill(asked, row, column),
+        drill=lambda row, column: drill_of(asked, row, column),
     )
 
 
@@ -225,7 +221,7 @@ def _settled(asked: Asked) -> Table:
         found,
         about="The same entries in the currency in which Stripe booked them: this ties to its"
         " balance.",
-        drill=lambda row, column: _drill(asked, row, column, settled=True),
+        drill=lambda row, column: drill_of(asked, row, column, settled=True),
     )
 
 
@@ -269,11 +265,11 @@ def _sums(row: Row, rate: Decimal) -> Row:
     }
 
 
-def _drill(
+def drill_of(
     asked: Asked, row: Row, column: str, split: str = "", *, settled: bool = False
 ) -> Drill | None:
     """The entries behind a figure."""
-    if column not in ITEMS_OF:
+    if column not in ITEMS_OF and not (settled and column == "balance"):
         return None
     drill: Drill = {"item": column}
     if settled:

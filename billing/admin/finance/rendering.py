@@ -1,6 +1,6 @@
 """A report's tables and charts as the templates show them."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
@@ -10,6 +10,8 @@ from billing.admin import cells
 from billing.admin.charts import PERCENT, Chart, Series, Unit, counted, money
 from billing.revenue.report import ChartOf, Column, Drill, Row, Table
 from billing.revenue.wording import NUMERIC, written
+
+MOST_SHOWN = 1_000  # rows of a table on a page; its files have all of them
 
 Address = Callable[[Drill], str]  # of the rows behind a figure
 
@@ -23,12 +25,14 @@ class Cell:
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """A table for the template. `next` is the address of further rows, '' for none."""
+    """A table for the template. `next` is the address of further rows, '' for none; `most` how
+    many of them are shown where there are more, else 0."""
 
     table: Table
     rows: Sequence[Sequence[Cell]]
     charts: Sequence[Chart]
     next: str = ""
+    most: int = 0
 
     @property
     def definitions(self) -> list[Column]:
@@ -40,17 +44,28 @@ class Shown:
 
 
 def shown(table: Table, address: Address) -> Shown:
-    """A whole table with its charts."""
-    rows = list(table.rows)
+    """A table with its charts: the first rows of it, where there are very many."""
+    rows = list(table.rows) if table.charts else _first(table.rows, MOST_SHOWN + 1)
     charts = [chart for spec in table.charts for chart in drawn(spec, table, rows, address)]
-    return Shown(table, [_cells(table, row, address) for row in rows], charts)
+    most = MOST_SHOWN if len(rows) > MOST_SHOWN else 0
+    return Shown(
+        table, [_cells(table, row, address) for row in rows[:MOST_SHOWN]], charts, most=most
+    )
 
 
 def page(table: Table, start: int, size: int, more: Callable[[int], str]) -> Shown:
     """Some rows of a table that may be long, from the row `start` on."""
-    found = list(islice(table.rows, start, start + size + 1))
+    found = _first(table.rows, start + size + 1, start)
     rows = [_cells(table, row, None) for row in found[:size]]
     return Shown(table, rows, [], more(start + size) if len(found) > size else "")
+
+
+def _first(rows: Iterable[Row], end: int, start: int = 0) -> list[Row]:
+    """Some of them; what came from the database is closed, however many are left."""
+    found = list(islice(rows, start, end))
+    if isinstance(rows, Generator):
+        rows.close()
+    return found
 
 
 def _cells(table: Table, row: Row, address: Address | None) -> list[Cell]:
@@ -72,7 +87,7 @@ def _cell(table: Table, row: Row, column: Column, address: Address | None) -> Ce
 def drawn(spec: ChartOf, table: Table, rows: Sequence[Row], address: Address) -> Iterable[Chart]:
     """One chart for each value of what it is split by."""
     parts = sorted({str(row.get(spec.split) or "") for row in rows}) if spec.split else [""]
-    labels = list(dict.fromkeys(str(row[spec.label]) for row in rows))
+    labels = spec.labels or tuple(dict.fromkeys(str(row[spec.label]) for row in rows))
     for part in parts:
         own = [row for row in rows if not spec.split or str(row.get(spec.split) or "") == part]
         yield _chart(spec, table, part, labels, {str(row[spec.label]): row for row in own}, address)
@@ -87,12 +102,14 @@ def _chart(
     address: Address,
 ) -> Chart:
     columns = [table.column(name) for name in spec.series]
+    is_dated = table.column(spec.label).kind == "date"
     return Chart(
         title=f"{spec.title}, {part.upper()}" if part else spec.title,
         about=spec.about,
-        unit=_unit(columns[0], part),
+        unit=_unit(columns[0], part, spec.unit),
         labels=labels,
-        ticks=[label[5:] if len(label) == 10 else label for label in labels],
+        ticks=_ticks(labels) if is_dated else labels,
+        has_names=not is_dated,
         heading=table.column(spec.label).title,
         series=[
             Series(c.title, [_number(own.get(label, {}).get(c.name), c) for label in labels])
@@ -113,13 +130,19 @@ def _behind(table: Table, row: Row, columns: Sequence[Column], address: Address)
     return ""
 
 
-def _unit(column: Column, part: str) -> Unit:
+def _ticks(days: Sequence[str]) -> list[str]:
+    """Days in short: months where each begins one, else without the year."""
+    is_monthly = len(days) > 1 and all(day.endswith("-01") for day in days[1:])
+    return [day[:7] if is_monthly else day[5:] for day in days]
+
+
+def _unit(column: Column, part: str, counts: str) -> Unit:
     match column.kind:
         case "money":
             return money(part)
         case "percent":
             return PERCENT
-    return counted(column.title.lower())
+    return counted(counts or column.title.lower())
 
 
 def _number(value: Any, column: Column) -> float | None:

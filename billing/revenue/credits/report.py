@@ -72,18 +72,22 @@ def _flows(rows: list[Row]) -> Table:
         rows,
         about=about,
         charts=(
-            ChartOf("Credits that came", "Credits", came, split="", kind="stack"),
             ChartOf(
-                "Credits that went",
-                "Credits",
-                ("spent", "refunded", "disputed", "corrected"),
-                split="",
-                kind="stack",
+                "Credits that came", "Sold, granted free and returned in each period.", came,
+                split="", kind="stack", unit="credits",
             ),
-            ChartOf("Credits outstanding", "Credits", ("outstanding",), split="", kind="lines"),
+            ChartOf(
+                "Credits that went", "Spent, taken back and corrected in each period.",
+                ("spent", "refunded", "disputed", "corrected"),
+                split="", kind="stack", unit="credits",
+            ),
+            ChartOf(
+                "Credits outstanding", "In all balances at the end of each period.",
+                ("outstanding",), split="", kind="lines", unit="credits",
+            ),
         ),
         drill=_behind_flow,
-    )
+    )  # fmt: skip
 
 
 def _behind_flow(row: Row, column: str) -> Drill | None:
@@ -121,8 +125,17 @@ def _values(rows: list[Row]) -> Table:
         about=about,
         empty="No credits have been bought.",
         charts=(
-            ChartOf("Sold and delivered", "Money", ("sold", "spent")),
-            ChartOf("Liability", "Money", ("liability",), kind="lines"),
+            ChartOf(
+                "Sold and delivered",
+                "What was paid for credits sold, and for those spent.",
+                ("sold", "spent"),
+            ),
+            ChartOf(
+                "Liability",
+                "What was paid for the credits outstanding at the end of each period.",
+                ("liability",),
+                kind="lines",
+            ),
         ),
         drill=_behind_value,
     )
