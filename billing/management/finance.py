@@ -13,8 +13,10 @@ from billing.formatting import iso_time
 from billing.management.command import Answer, OperatorCommand, system_user
 from billing.operations.base import Actor
 from billing.operations.finance import record_export
+from billing.projection.balance_sync import read_up_to
 from billing.revenue.asked import Asked, InvalidReportError
 from billing.revenue.exporting import csv_lines
+from billing.revenue.notices import notices
 from billing.revenue.report import Report, Table
 from billing.revenue.wording import NUMERIC, written
 
@@ -61,7 +63,8 @@ class ReportCommand(OperatorCommand):
             return Answer({}, [line.rstrip("\n") for line in csv_lines(tables[0])])
         if options["as_json"]:
             return Answer(document(asked, tables))
-        lines = [asked.words, *view.notes]
+        said = [notice.words for notice in notices(self.report, asked, timezone.now())]
+        lines = [asked.words, *said, *view.notes]
         for table in tables:
             lines += ["", table.title, *text_lines(table)]
         return Answer({}, lines)
@@ -85,6 +88,7 @@ def document(asked: Asked, tables: list[Table]) -> dict[str, Any]:
         "from": asked.first.isoformat(),
         "to": asked.last.isoformat(),
         "by": asked.by,
+        "balance_read_up_to": _plain(read_up_to()),
     }
     for number, table in enumerate(tables):
         said[table.name if number else "rows"] = [

@@ -61,7 +61,7 @@ class Asked:
             currency=_currency(given.get("currency", "")),
             against=_one_of(given.get("against", ""), get_args(Against), "comparison"),
             reporting=_currency(given.get("reporting", "")),
-            more={name: _text(given[name]) for name in names if given.get(name)},
+            more={name: checked_text(given[name]) for name in names if given.get(name)},
         )
         if last - first > timedelta(days=366 * MOST_YEARS):
             raise InvalidReportError(f"A report has at most {MOST_YEARS} years.")
@@ -149,7 +149,8 @@ def _currency(text: str) -> str:
     return code
 
 
-def _text(value: str) -> str:
+def checked_text(value: str) -> str:
+    """A text of an address that can be asked a database for. Raises InvalidReportError."""
     if len(value) > LONGEST or "\x00" in value:
         raise InvalidReportError(f"A filter has at most {LONGEST} characters, and no NUL.")
     return value.strip()

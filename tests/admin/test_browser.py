@@ -9,6 +9,7 @@ from django.urls import reverse
 from playwright.sync_api import expect
 
 from billing.admin.cells import changelist_url, page_url, shorten
+from billing.admin.finance.rendering import with_query
 from billing.admin.operations import PAGES
 from billing.ingress import worker
 from billing.models import (
@@ -21,10 +22,12 @@ from billing.models import (
 from billing.operations import bulk
 from billing.operations.base import Actor
 from billing.operations.credits import GrantCredits
+from billing.revenue.reports import REPORTS
 from tests.admin import rows
 from tests.admin.desk import PHONE, Desk, say_why
 from tests.admin.rows import HOSTILE, MODELS
 from tests.operations.shop import Shop, audits, balance
+from tests.revenue.moving import NOVEMBER, refunded, sold
 from tests.sandbox.server import SandboxProcess
 from tests.support.back_office import BackOffice
 
@@ -217,7 +220,16 @@ def every_page() -> list[str]:
         paths += [changelist_url(model), page_url(rows.all_of(model)[0])]
     paths += [reverse("admin:billing_operation", args=[name]) for name in PAGES]
     paths.append(PAGES["grant-credits"].url({"target": "u_ada", "amount": "5"}))
-    return paths + pages_of_decisions()
+    return paths + pages_of_decisions() + pages_of_finance()
+
+
+def pages_of_finance() -> list[str]:
+    """Every report, of days in which something was sold, and rows behind a figure."""
+    days = {"from": "2025-10-01", "to": "2025-11-30", "by": "month"}
+    paths = [
+        with_query(reverse("admin_finance:report", args=[report.name]), days) for report in REPORTS
+    ]
+    return [*paths, with_query(reverse("admin_finance:rows", args=["revenue"]), days)]
 
 
 def pages_of_decisions() -> list[str]:
@@ -247,6 +259,8 @@ def hostile_rows() -> None:
     rows.inbox_event("evt_evil", reason=HOSTILE, body=HOSTILE)
     rows.event(None, type=f"manual.{HOSTILE}", payload={"summary": HOSTILE, "id": HOSTILE})
     rows.record("op_evil", reason=HOSTILE, error=HOSTILE, subject=HOSTILE)
+    sold("a", 11_000, fee=330, tax=1000, kind="subscription", user_id=HOSTILE, country=HOSTILE)
+    refunded("r", 4000, of="a", at=NOVEMBER)
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -3,15 +3,21 @@
 import csv
 import io
 import zipfile
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from django.http import HttpResponse
 from django.test import Client
+from djstripe.models import Product
 
+from billing.admin.cells import page_url
+from billing.admin.finance import rendering
 from billing.models import BalanceTransaction, BillingEvent, RevenueEntry, SavedView
+from billing.revenue import month_rows
 from tests.admin.conftest import LogIn, count_queries
+from tests.operations.test_closing import closed
+from tests.revenue.moving import read_up_to, sold
 
 NOVEMBER = "from=2026-11-01&to=2026-11-30&timezone=Europe/Berlin"
 pytestmark = pytest.mark.django_db
@@ -149,6 +155,80 @@ def test_what_cannot_be_asked_is_said_on_the_page(finance: Client, query: str) -
 @pytest.mark.parametrize("query", ["item=moon", "after=x", "without=moon", "after=999999999999"])
 def test_tampered_addresses_of_rows_are_refused(finance: Client, query: str) -> None:
     assert finance.get(f"/admin/finance/revenue/rows/?{query}").status_code == 400
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["revenue/rows/?settled=%00", "revenue/rows/?without=price&product=%ff",
+     "credits/rows/?rows=uses&user=%00",
+     "subscriptions/rows/?of=mrr&column=new&date=%00", "ageing/rows/?bucket=%ff",
+     "failed_payments/rows/?what=entered&from=x", "journal/rows/?account=moon",
+     "balance/rows/?of=payout&payout=%00", "balance/rows/?of=balance&item=moon&in=usd",
+     "balance/rows/?of=category&category=x&in=usd&period=" + "9" * 3000,
+     "closing/rows/?of=closed&close=" + "9" * 30, "closing/rows/?of=closed&close=%c2%b2"],
+)  # fmt: skip
+def test_no_report_takes_what_nothing_can_be_asked_with(finance: Client, path: str) -> None:
+    expected = 200 if "%ff&" in path or path.endswith("product=%ff") else 400
+    assert finance.get(f"/admin/finance/{path}").status_code == expected
+    file = path.replace("rows/?", "file.csv?table=behind&")
+    assert finance.get(f"/admin/finance/{file}").status_code == expected
+
+
+@pytest.mark.parametrize(
+    ("back", "said"),
+    [(None, "has never been read to its end"), (timedelta(minutes=9), "it is read every ten"),
+     (timedelta(hours=3), "(3 hours ago): what came since is missing. See on the home page")],
+)  # fmt: skip
+def test_a_report_says_how_fresh_it_is(finance: Client, back: timedelta | None, said: str) -> None:
+    if back:
+        read_up_to(datetime.now(UTC) - back)
+    for name in ("revenue", "subscriptions", "closing"):
+        assert said in page(finance, f"{name}/")
+    text = read(finance.get("/admin/finance/revenue/file.csv?table=totals"))
+    assert said in text
+
+
+def test_a_report_says_what_came_to_a_closed_month(finance: Client) -> None:
+    row = closed()
+    asked = "from=2025-10-05&to=2025-11-30&by=month"
+    assert "is closed, and" not in page(finance, f"revenue/?{asked}")
+    sold("late", 700)
+    month_rows.see_what_came_since()
+    for name in ("revenue", "balance", "journal"):
+        said = page(finance, f"{name}/?{asked}")
+        assert "2025-10 is closed, and what came since would change its net by 7.00 USD" in said
+    assert "is closed, and" not in page(finance, "revenue/?from=2025-11-01&to=2025-11-30")
+    assert "is closed, and" not in page(finance, f"credits/?{asked}")
+    month = finance.get(page_url(row)).content.decode()
+    assert (
+        f"/admin/finance/closing/rows/?from=2025-10-01&amp;to=2025-10-31&amp;timezone=UTC&amp;by=month&amp;of=closed&amp;close={row.pk}&amp;in=usd"
+        in month
+    )
+    assert "/admin/finance/balance/?from=2025-10-01&amp;to=2025-10-31" in month
+
+
+def test_a_page_shows_the_first_rows_of_very_many_and_a_file_all(
+    november: None, finance: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rendering, "MOST_SHOWN", 3)
+    shown = page(finance, f"journal/?{NOVEMBER}")
+    assert "The first 3 rows are shown here" in shown
+    text = read(finance.get(f"/admin/finance/journal/file.csv?{NOVEMBER}&table=journal"))
+    assert len([line for line in text.splitlines() if line.startswith("2026-")]) > 3
+
+
+def test_what_is_printed_says_what_it_was_filtered_by(november: None, finance: Client) -> None:
+    query = f"{NOVEMBER}&currency=usd&split=kind&against=year&reporting=eur&country=de"
+    said = "Europe/Berlin, USD, compared with the year before, also in EUR, split by: Kind"
+    assert f"{said}, country: de" in page(finance, f"revenue/?{query}")
+
+
+def test_products_are_named(november: None, finance: Client) -> None:
+    Product.objects.create(
+        id="prod_1", name="Fifty credits", livemode=False, djstripe_owner_account=None
+    )
+    assert "<td" in (shown := page(finance, f"revenue/?{NOVEMBER}&split=product"))
+    assert "Fifty credits" in shown.split("All days")[0].split("</form>")[-1]
 
 
 def test_days_without_revenue_say_so(finance: Client) -> None:

@@ -31,9 +31,10 @@ from billing.operations.base import Actor
 from billing.operations.finance import record_export
 from billing.permissions import EXPORT, VIEW_FINANCE
 from billing.revenue import exporting
-from billing.revenue.asked import Asked, InvalidReportError
+from billing.revenue.asked import Asked, InvalidReportError, checked_text
 from billing.revenue.days import ONE_DAY
 from billing.revenue.exporting import About
+from billing.revenue.notices import notices
 from billing.revenue.periods import By
 from billing.revenue.report import Drill, Report, Table
 from billing.revenue.reports import BY_NAME
@@ -43,6 +44,7 @@ KINDS = {
     "csv": "text/csv; charset=utf-8",
     "xlsx": "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
 }
+COMPARED = {"previous": "period", "year": "year"}
 COMMON = ("from", "to", "timezone", "by", "currency", "against", "reporting")
 
 
@@ -64,6 +66,8 @@ def report_view(request: HttpRequest, name: str) -> HttpResponse:
 
     context |= {
         "asked": asked,
+        "filter_words": filter_words(report, asked),
+        "notices": notices(report, asked, timezone.now()),
         "tables": [
             (
                 rendering.shown(table, address),
@@ -97,6 +101,8 @@ def rows_view(request: HttpRequest, name: str) -> HttpResponse:
     )
     context |= {
         "asked": asked,
+        "filter_words": filter_words(report, asked),
+        "notices": notices(report, asked, timezone.now()),
         "shown": shown,
         "start": start,
         "title": f"{report.title}: {table.title}",
@@ -153,8 +159,10 @@ def asked_of(report: Report, given: Mapping[str, str]) -> Asked:
 
 
 def drill_of(given: Mapping[str, str]) -> Drill:
-    """Which rows an address asks for."""
-    return {key: value for key, value in given.items() if key not in ("after", "table")}
+    """Which rows an address asks for. Raises InvalidReportError for texts that none can have."""
+    return {
+        key: checked_text(value) for key, value in given.items() if key not in ("after", "table")
+    }
 
 
 def exported(report: Report, asked: Asked, given: Mapping[str, str]) -> list[Table]:
@@ -175,6 +183,7 @@ def about_of(report: Report, asked: Asked, request: HttpRequest) -> About:
         ("About", report.about),
         ("Days", asked.words),
         *[(f"Filter: {key}", value) for key, value in sorted(filters.items())],
+        *[("Note", notice.words) for notice in notices(report, asked, timezone.now())],
         ("Made", f"{format_time(datetime.now(UTC))} by {request.user.get_username()}"),
     ]
     return About(report.title, facts)
@@ -206,6 +215,20 @@ def page_context(request: HttpRequest, report: Report) -> dict[str, Any]:
         "may_remove_any": request.user.has_perm(EXPORT),
         "zone": given.get("timezone") or settings.REPORT_TIME_ZONE,
     }
+
+
+def filter_words(report: Report, asked: Asked) -> str:
+    """What a report shows a part of, or shows besides, for a page that is printed."""
+    words = [asked.currency.upper()]
+    if report.compares and asked.against:
+        words.append(f"compared with the {COMPARED[asked.against]} before")
+    if report.converts and asked.reporting:
+        words.append(f"also in {asked.reporting.upper()}")
+    for each in report.filters:
+        if value := asked.more.get(each.name):
+            chosen = dict(each.choices()).get(value, value) if each.choices else value
+            words.append(f"{each.title.lower()}: {chosen}")
+    return ", ".join(filter(None, words))
 
 
 def _filters(report: Report, given: Mapping[str, str]) -> Iterator[dict[str, Any]]:

@@ -38,7 +38,7 @@ def remove(request: HttpRequest, name: str) -> HttpResponse:
     """Removes a saved view."""
     permitted(request, name)
     given = request.POST.get("view", "")
-    view = get_object_or_404(SavedView, report=name, pk=int(given) if given.isdigit() else 0)
+    view = get_object_or_404(SavedView, report=name, pk=int(given) if given.isdecimal() else 0)
     try:
         remove_view(Actor.of(request.user), view)
     except OperationError as error:
