@@ -1,10 +1,9 @@
 """Months on their way to a close: what is done, their figures, and what came since."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
-from itertools import islice
 from typing import Any
 
 from django.contrib import admin
@@ -13,6 +12,7 @@ from django.db.models import JSONField, QuerySet
 from django.db.models.expressions import RawSQL
 from django.http import HttpRequest
 from django.urls import reverse
+from django.utils.html import format_html
 
 from billing.admin import cells
 from billing.admin.base import ReadOnlyAdmin
@@ -23,7 +23,7 @@ from billing.admin.offers import Offer
 from billing.admin.operations import CHECK_MONTH, REOPEN_MONTH, REVIEW_MONTH, SIGN_MONTH
 from billing.admin.related import Related
 from billing.admin.runs import Figures, money_words
-from billing.formatting import format_money, format_time
+from billing.formatting import format_time
 from billing.models import MonthClose, OperationRecord
 from billing.operations.closing import PREFIX, no_reopening, no_review, no_signature
 from billing.revenue import closing, revenue
@@ -135,7 +135,10 @@ class MonthAdmin(ReadOnlyAdmin):
 
     @display(description="Frozen")
     def frozen_words(self, row: MonthClose) -> str:
-        return f"{row.entries:,} entries, SHA-256 {row.hash}" if row.hash else cells.EMPTY
+        if not row.hash:
+            return cells.EMPTY
+        words = '{} entries, SHA-256 <span style="overflow-wrap: anywhere">{}</span>'
+        return format_html(words, f"{row.entries:,}", row.hash)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         rows: QuerySet[Any] = super().get_queryset(request)
@@ -152,26 +155,21 @@ class MonthAdmin(ReadOnlyAdmin):
         return (f"It is closed. Since then: {words}.", "warning") if words else ("", "")
 
     def page_context(self, request: HttpRequest, row: MonthClose) -> dict[str, Any]:
-        return {"stage": row.stage, "said": list(said_of(row)), "figures": list(figures_of(row))}
-
-
-def said_of(row: MonthClose) -> Iterator[Figures]:
-    """The checklist, as it is now or was signed, and what came since the month was closed."""
-    if row.state == State.OPEN:
-        yield checklist_table([p.as_dict() for p in checklist(closing.month_of(row))])
-    else:
-        yield checklist_table(row.checklist)
-    if row.state == State.CLOSED:
-        yield from since_tables(row)
+        return {"stage": row.stage, "said": [checklist_of(row)], "figures": list(figures_of(row))}
 
 
 def figures_of(row: MonthClose) -> Iterator[tuple[Shown, str]]:
-    """The month's figures: as signed, or as they are now. Each with the report that has them."""
+    """What came since the month was closed, and its figures: as signed, or as they are now.
+
+    Each with the address of the report that has it.
+    """
     month = closing.month_of(row)
     is_open = row.state == State.OPEN
     figures = closing.figures(month) if is_open else row.figures
     about = "As they are now." if is_open else "As they were signed."
     asked = Asked(month.first, month.last, month.timezone, by="month")
+    if row.state == State.CLOSED:
+        yield from since_tables(row, asked)
     for report, table in tables_of(row, asked, figures, about):
         yield (
             rendering.shown(
@@ -222,39 +220,24 @@ def behind(report: str, asked: Asked, drill: Drill) -> str:
     return with_query(reverse("admin_finance:rows", args=[report]), {**asked.params(), **drill})
 
 
-def checklist_table(points: Iterable[Mapping[str, Any]]) -> Figures:
+def checklist_of(row: MonthClose) -> Figures:
+    """The checklist: as it is now, or as it was signed."""
+    is_open = row.state == State.OPEN
+    points = [p.as_dict() for p in checklist(closing.month_of(row))] if is_open else row.checklist
     rows = [("", [p["title"], "done" if p["done"] else "OPEN", p["said"]]) for p in points]
     return Figures("Checklist", ["What is looked at", "State", "What was found"], rows)
 
 
-def since_tables(row: MonthClose) -> Iterator[Figures]:
+def since_tables(row: MonthClose, asked: Asked) -> Iterator[tuple[Shown, str]]:
     """The first entries that came since a month was closed, by what they mean for it."""
+    url = with_query(reverse("admin_finance:report", args=["closing"]), asked.params())
     for title, columns, found in (
         ("Came since, and would change the month", CHANGED, closing.changed(row)),
         ("Booked in a later month, of this one's charges", CONCERNING, closing.marked(row)),
     ):
-        shown = list(islice(found, SHOWN + 1))
-        note = f"And more: the first {SHOWN} are shown." if len(shown) > SHOWN else ""
-        if shown:
-            yield table_of(title, columns, shown[:SHOWN], note)
-
-
-def table_of(title: str, columns: Sequence[Column], rows: Iterable[Row], note: str = "") -> Figures:
-    """Rows as their columns say them. Without rows it says so."""
-    shown = [("", [cell(row, column) for column in columns]) for row in rows]
-    headers = [column.title for column in columns]
-    return Figures(title, headers, shown, note if shown else "Nothing.")
-
-
-def cell(row: Row, column: Column) -> str:
-    value = row.get(column.name)
-    if value is None or value == "":
-        return cells.EMPTY
-    if column.kind == "money":
-        return format_money(value, str(row.get(column.currency) or ""))
-    if isinstance(value, datetime):
-        return format_time(value)
-    return f"{value:,}" if isinstance(value, int) else str(value)
+        shown = rendering.page(Table("since", title, columns, found), 0, SHOWN, lambda start: url)
+        if shown.rows:
+            yield shown, url
 
 
 def since_words(later: Mapping[str, Any]) -> str:

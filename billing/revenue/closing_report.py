@@ -20,11 +20,13 @@ MONTHS = (
     Column(
         "changed", "Would change", "money",
         "By how much entries that came, went or changed since would change the frozen net. They"
-        " are booked in the month all the same; open it again to sign it anew.",
+        " are booked in the month all the same; open it again to sign it anew."
+        " Counted every hour.",
     ),
     Column(
         "concerning", "Later, of its charges", "money",
-        "Refunds and disputes of the month's charges, booked in the months in which they happened.",
+        "Refunds and disputes of the month's charges, booked in the months in which they happened."
+        " Counted every hour.",
     ),
 )  # fmt: skip
 ENTRIES = (

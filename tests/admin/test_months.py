@@ -1,9 +1,12 @@
 """The pages of months: what is done, what was signed, and what came since."""
 
 import pytest
+from django.contrib.auth.models import Permission, User
+from django.test import Client
 
 from billing.admin.cells import changelist_url, page_url
 from billing.models import MonthClose
+from billing.permissions import FINANCES
 from tests.admin import rows
 from tests.admin.conftest import LogIn, count_queries
 from tests.admin.test_operations import apply, text_of
@@ -36,6 +39,21 @@ def test_two_people_close_a_month_on_its_page(log_in: LogIn) -> None:
     assert "Came since" not in text
 
 
+def test_who_may_only_read_has_no_button_and_takes_no_file(client: Client) -> None:
+    row = closed()
+    reader = User.objects.create(username="reader", is_staff=True)
+    names = [name.removeprefix("billing.") for name in FINANCES]
+    reader.user_permissions.set(Permission.objects.filter(codename__in=names))
+    client.force_login(reader, backend="django.contrib.auth.backends.ModelBackend")
+    month = client.get(page_url(row)).content.decode()
+    assert "155.00" in month
+    report = client.get("/admin/finance/revenue/?from=2025-10-01&to=2025-10-31").content.decode()
+    assert "155.00" in report
+    for page in (month, report):
+        for button in ("Sign month", "Open month again", "Check against Stripe", "file.csv"):
+            assert button not in page
+
+
 def test_what_came_since_a_month_was_closed_stands_above_its_page(log_in: LogIn) -> None:
     row = closed()
     refunded("r", 4000, of="a", at=NOVEMBER)
@@ -43,7 +61,7 @@ def test_what_came_since_a_month_was_closed_stands_above_its_page(log_in: LogIn)
     text = text_of(log_in("engineer").get(page_url(row)))
     for said in (
         "It is closed. Since then: 1 that would change it, 1 that concern its charges.",
-        "txn_late 0 2025-10-10 12:00:00 UTC gross usd",
+        "txn_late 0 2025-10-10 12:00:00 UTC gross USD",
         "booked in 2025-11, concerns 2025-10",
     ):
         assert said in text, said
