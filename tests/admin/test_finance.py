@@ -4,6 +4,7 @@ import csv
 import io
 import zipfile
 from datetime import UTC, datetime, timedelta
+from html import unescape
 from typing import Any
 
 import pytest
@@ -13,8 +14,10 @@ from djstripe.models import Product
 
 from billing.admin.cells import page_url
 from billing.admin.finance import rendering
+from billing.admin.finance.pages import asked_of
 from billing.models import BalanceTransaction, BillingEvent, RevenueEntry, SavedView
 from billing.revenue import month_rows
+from billing.revenue.reports import REPORTS
 from tests.admin.conftest import LogIn, count_queries
 from tests.operations.test_closing import closed
 from tests.revenue.moving import read_up_to, sold
@@ -233,6 +236,16 @@ def test_products_are_named(november: None, finance: Client) -> None:
 
 def test_days_without_revenue_say_so(finance: Client) -> None:
     assert "No revenue in these days" in page(finance, "revenue/")
+
+
+def test_every_report_of_an_empty_database_says_what_is_missing(finance: Client) -> None:
+    for report in REPORTS:
+        shown = unescape(page(finance, f"{report.name}/"))
+        asked = asked_of(report, {})
+        for table in report.view(asked).tables:
+            assert list(table.rows) or table.empty in shown, table.name
+        book: Any = finance.get(f"/admin/finance/{report.name}/file.xlsx")
+        assert b"".join(book.streaming_content).startswith(b"PK")
 
 
 def test_a_report_takes_as_many_statements_however_many_rows(
