@@ -6,13 +6,16 @@ once more: for a page of Stripe's objects that costs more than storing it.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from contextlib import contextmanager
+from itertools import islice
+from typing import Any, TypeVar
 
 import orjson
 from django.db import connection
 from django.db.backends.postgresql.base import ServerBindingCursor
 from django.db.backends.utils import CursorWrapper
 
+Row = TypeVar("Row")
 CHUNK = 2_000  # rows that `stream` reads at a time
 TEXTS = "ARRAY(SELECT json_array_elements_text(%s::json))"
 """An array of texts from one parameter, `as_json` of them."""
@@ -53,6 +56,27 @@ def stream(sql: str, params: Mapping[str, Any] | Sequence[Any] = ()) -> Iterator
             for row in first:
                 yield dict(zip(names, row, strict=True))
             first = chunked.fetchmany(CHUNK)
+
+
+@contextmanager
+def closing(found: Iterable[Row]) -> Iterator[Iterable[Row]]:
+    """Closes a `stream` that may not be read to its end.
+
+    Left to the garbage collector, it would be closed whenever that runs: in the midst of another
+    statement of the same connection it would wait for itself, for ever.
+    """
+    try:
+        yield found
+    finally:
+        close = getattr(found, "close", None)
+        if close is not None:
+            close()
+
+
+def some(found: Iterable[Row], start: int, count: int) -> list[Row]:
+    """So many rows from the number `start` on; a `stream` is then closed, whatever is left."""
+    with closing(found):
+        return list(islice(found, start, start + count))
 
 
 def rows(sql: str, params: Mapping[str, Any] | Sequence[Any] = ()) -> list[dict[str, Any]]:

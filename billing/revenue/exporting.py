@@ -14,6 +14,7 @@ from typing import Any
 
 import xlsxwriter
 
+from billing.database import closing
 from billing.formatting import exponent, iso_time
 from billing.revenue.report import Column, Row, Table
 
@@ -57,8 +58,9 @@ def csv_lines(table: Table, about: About | None = None) -> Iterator[str]:
         for name, text in about.lines([table]):
             yield str(writer.writerow([f"# {name}: {text}".replace("\n", " ")]))
     yield str(writer.writerow([column.name for column in table.columns]))
-    for row in table.rows:
-        yield str(writer.writerow([value(row, column) for column in table.columns]))
+    with closing(table.rows) as found:
+        for row in found:
+            yield str(writer.writerow([value(row, column) for column in table.columns]))
 
 
 def write_workbook(path: Path, tables: Sequence[Table], about: About) -> None:

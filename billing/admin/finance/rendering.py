@@ -1,13 +1,13 @@
 """A report's tables and charts as the templates show them."""
 
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from typing import Any
 from urllib.parse import urlencode
 
 from billing.admin import cells
 from billing.admin.charts import PERCENT, Chart, Series, Unit, counted, money
+from billing.database import some
 from billing.revenue.report import ChartOf, Column, Drill, Row, Table
 from billing.revenue.wording import NUMERIC, written
 
@@ -45,7 +45,7 @@ class Shown:
 
 def shown(table: Table, address: Address) -> Shown:
     """A table with its charts: the first rows of it, where there are very many."""
-    rows = list(table.rows) if table.charts else _first(table.rows, MOST_SHOWN + 1)
+    rows = list(table.rows) if table.charts else some(table.rows, 0, MOST_SHOWN + 1)
     charts = [chart for spec in table.charts for chart in drawn(spec, table, rows, address)]
     most = MOST_SHOWN if len(rows) > MOST_SHOWN else 0
     return Shown(
@@ -55,17 +55,9 @@ def shown(table: Table, address: Address) -> Shown:
 
 def page(table: Table, start: int, size: int, more: Callable[[int], str]) -> Shown:
     """Some rows of a table that may be long, from the row `start` on."""
-    found = _first(table.rows, start + size + 1, start)
+    found = some(table.rows, start, size + 1)
     rows = [_cells(table, row, None) for row in found[:size]]
     return Shown(table, rows, [], more(start + size) if len(found) > size else "")
-
-
-def _first(rows: Iterable[Row], end: int, start: int = 0) -> list[Row]:
-    """Some of them; what came from the database is closed, however many are left."""
-    found = list(islice(rows, start, end))
-    if isinstance(rows, Generator):
-        rows.close()
-    return found
 
 
 def _cells(table: Table, row: Row, address: Address | None) -> list[Cell]:
