@@ -3,7 +3,13 @@
 from billing.models.accounts import BillingCustomer, BillingInvoice, BillingSubscription
 from billing.models.alerts import Alert, AlertMessage, WatchedRule
 from billing.models.audit import AuditLink
-from billing.models.balance import BalanceReading, BalanceTransaction, Payout, RevenueEntry
+from billing.models.balance import (
+    BalanceDay,
+    BalanceReading,
+    BalanceTransaction,
+    Payout,
+    RevenueEntry,
+)
 from billing.models.closing import BridgeDay, ClosedEntry, MonthClose
 from billing.models.context import acting_as
 from billing.models.credit_lots import (
@@ -45,6 +51,7 @@ __all__ = [
     "AlertMessage",
     "AuditEvent",
     "AuditLink",
+    "BalanceDay",
     "BalanceReading",
     "BalanceTransaction",
     "BillingCustomer",

@@ -1,7 +1,40 @@
 """Stripe's balance, its payouts, and the entries that all figures of revenue add up."""
 
+import pgtrigger
 from django.db import models
+from django.db.models import Q
 from django.db.models.functions import Now
+
+
+def _days(verb: str, operation: pgtrigger.Operation) -> pgtrigger.Trigger:
+    """Adds what one statement did to the balance's transactions to the sums of their days."""
+    old, new = verb != "insert", verb != "delete"
+    moved = " UNION ALL ".join(
+        f"SELECT {sign} AS n, t.* FROM {rows} t"  # noqa: S608  (the names stand here)
+        for sign, rows, is_there in ((1, "new_rows", new), (-1, "old_rows", old))
+        if is_there
+    )
+    return pgtrigger.Trigger(
+        name=f"days_{verb}",
+        level=pgtrigger.Statement,
+        when=pgtrigger.After,
+        operation=operation,
+        referencing=pgtrigger.Referencing(
+            old="old_rows" if old else None, new="new_rows" if new else None
+        ),
+        func=f"""
+            INSERT INTO billing_balance_days AS d (day, currency, category, count, fee, net)
+            SELECT date_trunc('day', created_at, 'UTC'), currency, category, sum(n), sum(n * fee),
+                   sum(n * net)
+            FROM ({moved}) moved GROUP BY 1, 2, 3
+            HAVING sum(n) <> 0 OR sum(n * fee) <> 0 OR sum(n * net) <> 0
+            ORDER BY 1, 2, 3
+            ON CONFLICT (day, currency, category) DO UPDATE SET
+                count = d.count + excluded.count, fee = d.fee + excluded.fee,
+                net = d.net + excluded.net;
+            RETURN NULL;
+        """,  # noqa: S608  (the statements stand above)
+    )
 
 
 class BalanceTransaction(models.Model):
@@ -49,10 +82,48 @@ class BalanceTransaction(models.Model):
             models.Index("source_id", name="billing_balance_source"),
             models.Index("payout_id", name="billing_balance_payout"),
             models.Index("updated_at", name="billing_balance_updated"),
+            models.Index(
+                "created_at",
+                condition=Q(category__in=["payout", "payout_reversal"]),
+                name="billing_balance_paid_out",
+            ),
+        ]
+        triggers = [
+            _days("insert", pgtrigger.Insert),
+            _days("update", pgtrigger.Update),
+            _days("delete", pgtrigger.Delete),
         ]
 
     def __str__(self) -> str:
         return self.stripe_id
+
+
+class BalanceDay(models.Model):
+    """What moved in Stripe's balance on one day of UTC, added up: minor units of `currency`.
+
+    A trigger of the transactions keeps it, so that it is always their sum, whoever writes them
+    (billing.revenue.balance_days); where all of a day's are gone, a row of zeros is left.
+    """
+
+    day = models.DateTimeField()
+    currency = models.TextField()
+    category = models.TextField()
+    count = models.BigIntegerField()
+    fee = models.BigIntegerField()
+    net = models.BigIntegerField()
+
+    class Meta:
+        db_table = "billing_balance_days"
+        ordering = ["day", "currency", "category"]
+        default_permissions = ()
+        constraints = [
+            models.UniqueConstraint(
+                fields=["day", "currency", "category"], name="billing_balance_days_once"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.day:%Y-%m-%d} {self.category} {self.currency}"
 
 
 class Payout(models.Model):
@@ -173,6 +244,13 @@ class RevenueEntry(models.Model):
         indexes = [
             models.Index("at", "id", name="billing_revenue_at"),
             models.Index("customer_id", "at", name="billing_revenue_customer"),
+            # Of a charge, later than its month (billing.revenue.closing).
+            models.Index(
+                "at",
+                include=["charge_id"],
+                condition=Q(item__in=["refunds", "disputes"]),
+                name="billing_revenue_taken_back",
+            ),
         ]
 
     def __str__(self) -> str:

@@ -38,30 +38,41 @@ _CATEGORIES = """
       AND %(currency)s IN ('', currency)
     GROUP BY 1, 2, 3 ORDER BY 1, 2, 3
 """
+# The sums of all time before each end of the window, whose difference is what moved in it.
 _BALANCE = """
     SELECT currency,
-           coalesce(sum(net) FILTER (WHERE created_at < %(since)s), 0)::bigint AS opening,
-           coalesce(sum(net) FILTER (WHERE created_at >= %(since)s
-                                     AND NOT category = ANY(%(payouts)s)), 0)::bigint AS net,
-           coalesce(-sum(fee) FILTER (WHERE created_at >= %(since)s AND category IN
-                                      ('payout', 'payout_reversal')), 0)::bigint AS payout_fees,
-           coalesce(sum(net) FILTER (WHERE created_at >= %(since)s
-                                     AND category = ANY(%(moved)s)), 0)::bigint AS moved,
-           sum(net)::bigint AS closing
-    FROM billing_balance_transactions
-    WHERE created_at < %(until)s AND %(currency)s IN ('', currency)
+           coalesce(sum(net) FILTER (WHERE NOT is_end), 0)::bigint AS opening,
+           coalesce(sum(sign * net) FILTER (WHERE NOT category = ANY(%(payouts)s)), 0)::bigint
+               AS net,
+           coalesce(-sum(sign * fee) FILTER (WHERE category IN ('payout', 'payout_reversal')), 0
+               )::bigint AS payout_fees,
+           coalesce(sum(sign * net) FILTER (WHERE category = ANY(%(moved)s)), 0)::bigint AS moved,
+           coalesce(sum(net) FILTER (WHERE is_end), 0)::bigint AS closing
+    FROM (VALUES (%(since)s::timestamptz, false, -1), (%(until)s::timestamptz, true, 1))
+             AS ends(moment, is_end, sign)
+    CROSS JOIN LATERAL (
+        SELECT currency, category, fee, net FROM billing_balance_days
+        WHERE day < date_trunc('day', moment, 'UTC')
+        UNION ALL
+        SELECT currency, category, fee, net FROM billing_balance_transactions
+        WHERE created_at >= date_trunc('day', moment, 'UTC') AND created_at < moment
+    ) before
+    WHERE %(currency)s IN ('', currency)
     GROUP BY 1
 """
 # A payout counts when it left the balance; where that movement is not here, when it was made.
 _PAID_OUT = """
-    SELECT p.currency, -sum(p.amount)::bigint AS paid_out
-    FROM billing_payouts p
-    LEFT JOIN billing_balance_transactions b
-           ON b.source_id = p.stripe_id AND b.category = 'payout'
-    WHERE coalesce(b.created_at, p.created_at) >= %(since)s
-      AND coalesce(b.created_at, p.created_at) < %(until)s
-      AND %(currency)s IN ('', p.currency)
-    GROUP BY 1
+    SELECT currency, -sum(amount)::bigint AS paid_out FROM (
+        SELECT p.currency, p.amount
+        FROM billing_balance_transactions b JOIN billing_payouts p ON p.stripe_id = b.source_id
+        WHERE b.category = 'payout' AND b.created_at >= %(since)s AND b.created_at < %(until)s
+        UNION ALL
+        SELECT p.currency, p.amount FROM billing_payouts p
+        WHERE p.created_at >= %(since)s AND p.created_at < %(until)s AND NOT EXISTS (
+            SELECT FROM billing_balance_transactions b
+            WHERE b.source_id = p.stripe_id AND b.category = 'payout')
+    ) left_balance
+    WHERE %(currency)s IN ('', currency) GROUP BY 1
 """
 _RETURNED = """
     SELECT p.currency, sum(p.amount)::bigint AS returned
