@@ -155,17 +155,22 @@ class MonthAdmin(ReadOnlyAdmin):
         return (f"It is closed. Since then: {words}.", "warning") if words else ("", "")
 
     def page_context(self, request: HttpRequest, row: MonthClose) -> dict[str, Any]:
-        return {"stage": row.stage, "said": [checklist_of(row)], "figures": list(figures_of(row))}
+        month = closing.month_of(row)
+        figures = closing.figures(month) if row.state == State.OPEN else row.figures
+        return {
+            "stage": row.stage,
+            "said": [checklist_of(row, figures)],
+            "figures": list(figures_of(row, figures)),
+        }
 
 
-def figures_of(row: MonthClose) -> Iterator[tuple[Shown, str]]:
+def figures_of(row: MonthClose, figures: Mapping[str, Any]) -> Iterator[tuple[Shown, str]]:
     """What came since the month was closed, and its figures: as signed, or as they are now.
 
     Each with the address of the report that has it.
     """
     month = closing.month_of(row)
     is_open = row.state == State.OPEN
-    figures = closing.figures(month) if is_open else row.figures
     about = "As they are now." if is_open else "As they were signed."
     asked = Asked(month.first, month.last, month.timezone, by="month")
     if row.state == State.CLOSED:
@@ -220,10 +225,11 @@ def behind(report: str, asked: Asked, drill: Drill) -> str:
     return with_query(reverse("admin_finance:rows", args=[report]), {**asked.params(), **drill})
 
 
-def checklist_of(row: MonthClose) -> Figures:
+def checklist_of(row: MonthClose, figures: Mapping[str, Any]) -> Figures:
     """The checklist: as it is now, or as it was signed."""
-    is_open = row.state == State.OPEN
-    points = [p.as_dict() for p in checklist(closing.month_of(row))] if is_open else row.checklist
+    points = row.checklist
+    if row.state == State.OPEN:
+        points = [point.as_dict() for point in checklist(closing.month_of(row), figures)]
     rows = [("", [p["title"], "done" if p["done"] else "OPEN", p["said"]]) for p in points]
     return Figures("Checklist", ["What is looked at", "State", "What was found"], rows)
 

@@ -153,7 +153,8 @@ class SignMonth(MonthOperation):
         plan = Plan(f"Sign {self.month}. Another person reviews it.", blocked=self.objection(row))
         if plan.blocked:
             return plan
-        points, figures = checklist(self.own), plain(closing.figures(self.own))
+        figures = plain(closing.figures(self.own))
+        points = checklist(self.own, figures)
         open_ = [point for point in points if not point.done]
         plan.changes = [
             *net_changes(row.figures, figures),
@@ -173,8 +174,8 @@ class SignMonth(MonthOperation):
             if refusal := self.objection(row):
                 raise OperationError(refusal)
             month = closing.month_of(row)
-            points = [point.as_dict() for point in checklist(month)]
             before, row.figures = row.figures, plain(closing.figures(month))
+            points = [point.as_dict() for point in checklist(month, row.figures)]
             if any(not point["done"] for point in points) and not self.explanation:
                 raise OperationError("Not everything is done any more. Say what explains it.")
             was = in_words(row)

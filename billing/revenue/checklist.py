@@ -1,6 +1,6 @@
 """What is looked at before a month is closed: each point done, or open with what is missing."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from datetime import date, datetime
 from typing import Any
@@ -10,9 +10,9 @@ from django.db.models import Q
 from billing.database import rows
 from billing.formatting import format_money, format_time
 from billing.models import BalanceReading, FindingRecord, ReconciliationRun
-from billing.revenue import bridge_days
+from billing.revenue import bridge_days, closing
 from billing.revenue.months import Month
-from billing.revenue.net_to_payouts import balance_bridge, payouts
+from billing.revenue.net_to_payouts import payouts
 from billing.revenue.stripes import PAYOUTS
 
 GRAVE = 1  # the rank of findings up to which money or access is at stake
@@ -34,9 +34,11 @@ class Point:
         return asdict(self)
 
 
-def checklist(month: Month) -> list[Point]:
-    """Every point of a month, as it is now."""
-    return [point(month) for point in POINTS]
+def checklist(month: Month, figures: Mapping[str, Any] | None = None) -> list[Point]:
+    """Every point of a month, as it is now; `figures` are the month's, where they are known."""
+    known = closing.figures(month) if figures is None else figures
+    points = [point(month) for point in POINTS]
+    return [*points, copied(known), added_up(month), paid_out(month, known)]
 
 
 def reconciled(month: Month) -> Point:
@@ -143,10 +145,10 @@ def added_up(month: Month) -> Point:
     )
 
 
-def copied(month: Month) -> Point:
+def copied(figures: Mapping[str, Any]) -> Point:
     """That our copy of the balance has the net which Stripe's list had when it was read."""
-    read = bridge_days.totals("settled", month.first, month.last, month.timezone)
-    here = {row["currency"]: row["net"] for row in balance_bridge(month.since, month.until)}
+    read = figures["bridges"]["settled"]
+    here = {row["currency"]: row["net"] for row in figures["balance"]}
     off = [
         format_money(here.get(row["currency"], 0) - row["net"], row["currency"])
         for row in read
@@ -157,11 +159,11 @@ def copied(month: Month) -> Point:
     return Point("copied", title, not off, said or "It is, on the days that were read.")
 
 
-def paid_out(month: Month) -> Point:
+def paid_out(month: Month, figures: Mapping[str, Any]) -> Point:
     """That the third bridge leaves nothing, and each payout is the sum of its contents."""
     left = [
         format_money(row["remainder"], row["currency"])
-        for row in balance_bridge(month.since, month.until)
+        for row in figures["balance"]
         if row["remainder"]
     ]
     made = payouts(month.since, month.until)
@@ -209,9 +211,6 @@ POINTS: tuple[Callable[[Month], Point], ...] = (
     bridged,
     explained,
     read_to_the_end,
-    copied,
-    added_up,
-    paid_out,
 )
 
 
