@@ -11,7 +11,7 @@ from itertools import islice
 from typing import Any, TypeVar
 
 import orjson
-from django.db import connection
+from django.db import connection, transaction
 from django.db.backends.postgresql.base import ServerBindingCursor
 from django.db.backends.utils import CursorWrapper
 
@@ -74,8 +74,11 @@ def closing(found: Iterable[Row]) -> Iterator[Iterable[Row]]:
 
 
 def some(found: Iterable[Row], start: int, count: int) -> list[Row]:
-    """So many rows from the number `start` on; a `stream` is then closed, whatever is left."""
-    with closing(found):
+    """So many rows from the number `start` on; a `stream` is then closed, whatever is left.
+
+    In a transaction the server makes them as they are read; outside it makes all of them first.
+    """
+    with transaction.atomic(), closing(found):
         return list(islice(found, start, start + count))
 
 

@@ -1,6 +1,6 @@
 """The sums of revenue: one statement for all periods, currencies and parts."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from billing.database import rows
@@ -93,12 +93,23 @@ _FILTERED = {
     "price": "price_id = %(price)s",
     "country": "country = upper(%(country)s)",
 }
+# Whole days of UTC are added up already; those that a period begins or ends in are not.
 _BALANCE = f"""
-    SELECT {_PERIOD.replace("(at,", "(created_at,")} AS period, currency,
-           sum(net)::bigint AS balance
-    FROM billing_balance_transactions
-    WHERE created_at >= %(since)s AND created_at < %(until)s
-      AND NOT category = ANY(%(payouts)s)
+    WITH edges AS MATERIALIZED (
+        SELECT DISTINCT date_trunc('day', bound, 'UTC') AS day
+        FROM unnest(%(starts)s::timestamptz[] || %(until)s::timestamptz) AS bounds(bound)
+        WHERE bound <> date_trunc('day', bound, 'UTC')
+    )
+    SELECT {_PERIOD} AS period, currency, sum(net)::bigint AS balance
+    FROM (
+        SELECT day AS at, currency, category, net FROM billing_balance_days
+        WHERE day NOT IN (SELECT day FROM edges)
+        UNION ALL
+        SELECT b.created_at, b.currency, b.category, b.net
+        FROM edges JOIN billing_balance_transactions b
+          ON b.created_at >= edges.day AND b.created_at < edges.day + interval '1 day'
+    ) moved
+    WHERE at >= %(since)s AND at < %(until)s AND NOT category = ANY(%(payouts)s)
     GROUP BY 1, 2
 """  # noqa: S608
 _RATES = """
@@ -110,13 +121,13 @@ _RATES = """
 """
 
 
-def charged(asked: Asked, split: str = "", *, in_all: bool = False) -> list[Row]:
+def charged(asked: Asked, split: str = "") -> list[Row]:
     """The sums in the currency that customers paid in: by period (from 1), currency and part.
 
-    `split` is one of SPLITS, '' for none; `in_all` adds the periods up (period 0).
+    `split` is one of SPLITS, '' for none.
     """
     statement = _SUMS.format(
-        period="0" if in_all else _PERIOD,
+        period=_PERIOD,
         currency="currency",
         part=SPLITS[split] if split else "''",
         amount="amount",
@@ -124,6 +135,16 @@ def charged(asked: Asked, split: str = "", *, in_all: bool = False) -> list[Row]
         where=where(asked),
     )
     return rows(statement, parameters(asked))
+
+
+def totals(sums: Iterable[Row]) -> list[Row]:
+    """What `charged` gave, added up over all periods and parts: a row for each currency."""
+    found: dict[str, Row] = {}
+    for row in sums:
+        total = found.setdefault(row["currency"], {column.name: 0 for column in MONEY})
+        for column in MONEY:
+            total[column.name] += row[column.name]
+    return [{"currency": code, **found[code]} for code in sorted(found)]
 
 
 def settled(asked: Asked) -> list[Row]:

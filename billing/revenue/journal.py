@@ -19,17 +19,22 @@ JournalBy = Literal["day", "transaction"]
 # The tax is in the currency charged: in the one settled it is the same share of the amount.
 _LINES = """
     WITH booked AS (
-        SELECT at, source, settled_currency AS currency, item, kind, settled_amount AS amount,
-               settled_fee AS fee,
-               CASE WHEN item NOT IN ('gross', 'out_of_band') OR amount = 0 THEN 0
-                    ELSE round(tax::numeric * settled_amount / amount) END::bigint AS tax
+        SELECT {day} AS date, {source} AS source, settled_currency AS currency, item, kind,
+               sum(settled_amount)::bigint AS amount, sum(settled_fee)::bigint AS fee,
+               sum(CASE WHEN item NOT IN ('gross', 'out_of_band') OR amount = 0 THEN 0
+                        ELSE round(tax::numeric * settled_amount / amount) END)::bigint AS tax
         FROM billing_revenue_entries WHERE at >= %(since)s AND at < %(until)s
+        GROUP BY 1, 2, 3, 4, 5
     ), moved AS (
-        SELECT created_at AS at, stripe_id AS source, currency, category, amount, fee, net
-        FROM billing_balance_transactions
-        WHERE created_at >= %(since)s AND created_at < %(until)s AND category = ANY(%(payouts)s)
+        SELECT {day} AS date, {source} AS source, currency, category, sum(amount)::bigint AS amount,
+               sum(fee)::bigint AS fee, sum(net)::bigint AS net
+        FROM (SELECT created_at AS at, stripe_id AS source, currency, category, amount, fee, net
+              FROM billing_balance_transactions
+              WHERE created_at >= %(since)s AND created_at < %(until)s
+                AND category = ANY(%(payouts)s)) booked
+        GROUP BY 1, 2, 3, 4
     ), lines AS (
-        SELECT b.at, b.source, b.currency, l.account, l.amount
+        SELECT b.date, b.source, b.currency, l.account, l.amount
         FROM booked b CROSS JOIN LATERAL (VALUES
             (CASE WHEN item = 'out_of_band' THEN 'outside' ELSE 'balance' END, amount - fee),
             ('fees', fee),
@@ -39,22 +44,22 @@ _LINES = """
                   WHEN kind = 'pack' THEN 'packs' ELSE 'sales' END, tax - amount)
         ) l (account, amount)
         UNION ALL
-        SELECT m.at, m.source, m.currency, l.account, l.amount
+        SELECT m.date, m.source, m.currency, l.account, l.amount
         FROM moved m CROSS JOIN LATERAL (VALUES
             ('balance', net),
             ('fees', fee),
             (CASE WHEN category LIKE 'payout_minimum%%' THEN 'held' ELSE 'bank' END, -amount)
         ) l (account, amount)
     )
-    SELECT (at AT TIME ZONE %(zone)s)::date AS date, {reference} AS reference, currency, account,
-           sum(amount)::bigint AS amount
+    SELECT date, {reference} AS reference, currency, account, sum(amount)::bigint AS amount
     FROM lines GROUP BY 1, 2, 3, 4 HAVING sum(amount) <> 0
     ORDER BY 1, 2, 3, sum(amount) < 0, 4
 """
-_REFERENCE = {
-    "transaction": "source",
-    "day": "'stripe-' || (at AT TIME ZONE %(zone)s)::date || '-' || currency",
+_BY: Mapping[JournalBy, Mapping[str, str]] = {
+    "transaction": {"source": "source", "reference": "source"},
+    "day": {"source": "''", "reference": "'stripe-' || date || '-' || currency"},
 }
+_DAY = "(at AT TIME ZONE %(zone)s)::date"
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +89,7 @@ def journal(
     by the keys of ACCOUNTS. A reference's debits equal its credits, always.
     """
     asked = {"since": since, "until": until, "zone": timezone, "payouts": sorted(PAYOUTS)}
-    for row in stream(_LINES.format(reference=_REFERENCE[by]), asked):
+    for row in stream(_LINES.format(day=_DAY, **_BY[by]), asked):
         amount = row["amount"]
         yield Line(
             row["date"],

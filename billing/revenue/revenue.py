@@ -87,11 +87,14 @@ class Revenue(Report):
         if split and split not in figures.SPLITS:
             there_are = ", ".join(figures.SPLITS)
             raise InvalidReportError(f"It can be split by: {there_are}.")
-        tables = [_by_period(asked, split), _totals(asked)]
+        before = asked.compared()
+        sums = figures.charged(asked, split)
+        earlier = figures.charged(before, split) if before else None
+        tables = [_by_period(asked, split, sums, earlier), _totals(asked, sums, earlier)]
         if not figures.is_filtered(asked):
             tables.append(_settled(asked))
         if asked.reporting:
-            tables.append(_converted(asked))
+            tables.append(_converted(asked, sums))
         return View(tables)
 
     def behind(self, asked: Asked, drill: Mapping[str, str]) -> Table:
@@ -133,7 +136,7 @@ def _charts(asked: Asked) -> tuple[ChartOf, ...]:
     )  # fmt: skip
 
 
-def _by_period(asked: Asked, split: str) -> Table:
+def _by_period(asked: Asked, split: str, sums: list[Row], before: list[Row] | None) -> Table:
     """The main table: a row for each period, currency and part."""
     columns: list[Column] = [DATE, CURRENCY]
     if split:
@@ -141,28 +144,25 @@ def _by_period(asked: Asked, split: str) -> Table:
     if split in NAMES:
         columns.append(Column("name", "Name", "text", "As Stripe has it now."))
     columns += figures.MONEY
-    before = asked.compared()
-    if before:
+    if before is not None:
         columns += COMPARED
     return Table(
         "rows",
         f"By {asked.by}",
         columns,
-        list(_period_rows(asked, split, before)),
+        list(_period_rows(asked, split, sums, before)),
         empty="No revenue in these days. Stripe's balance is read every ten minutes.",
         charts=() if split else _charts(asked),
         drill=lambda row, column: drill_of(asked, row, column, split),
     )
 
 
-def _period_rows(asked: Asked, split: str, before: Asked | None) -> Iterator[Row]:
-    earlier = {}
-    if before:
-        past = figures.charged(before, split)
-        earlier = {(row["period"], row["currency"], row["part"]): row["net"] for row in past}
-    found = figures.charged(asked, split)
-    names = names_of(split, {row["part"] for row in found}) if split in NAMES else {}
-    for row in found:
+def _period_rows(
+    asked: Asked, split: str, sums: list[Row], before: list[Row] | None
+) -> Iterator[Row]:
+    earlier = {(row["period"], row["currency"], row["part"]): row["net"] for row in before or ()}
+    names = names_of(split, {row["part"] for row in sums}) if split in NAMES else {}
+    for row in sums:
         made: Row = {
             "period": row["period"],
             "date": asked.periods.label(row["period"] - 1),
@@ -171,7 +171,7 @@ def _period_rows(asked: Asked, split: str, before: Asked | None) -> Iterator[Row
         if split:
             made |= {split: row["part"], "name": names.get(row["part"], "")}
         made |= {column.name: row[column.name] for column in figures.MONEY}
-        if before:
+        if before is not None:
             made |= _against(
                 made["net"], earlier.get((row["period"], row["currency"], row["part"]))
             )
@@ -183,21 +183,17 @@ def _against(net: int, before: int | None) -> Row:
     return {"net_before": before, "change": change}
 
 
-def _totals(asked: Asked) -> Table:
+def _totals(asked: Asked, sums: list[Row], before: list[Row] | None) -> Table:
     """All days in one row for each currency, beside what they are compared with."""
-    before = asked.compared()
-    earlier = (
-        {r["currency"]: r["net"] for r in figures.charged(before, in_all=True)} if before else {}
-    )
-    found = []
-    for row in figures.charged(asked, in_all=True):
-        made = {"currency": row["currency"]}
-        made |= {column.name: row[column.name] for column in figures.MONEY}
-        found.append(made | (_against(row["net"], earlier.get(row["currency"])) if before else {}))
+    earlier = {row["currency"]: row["net"] for row in figures.totals(before or ())}
+    found = [
+        row | ({} if before is None else _against(row["net"], earlier.get(row["currency"])))
+        for row in figures.totals(sums)
+    ]
     return Table(
         "totals",
         "All days",
-        [CURRENCY, *figures.MONEY, *(COMPARED if before else ())],
+        [CURRENCY, *figures.MONEY, *(() if before is None else COMPARED)],
         found,
         drill=lambda row, column: drill_of(asked, row, column),
     )
@@ -225,12 +221,12 @@ def _settled(asked: Asked) -> Table:
     )
 
 
-def _converted(asked: Asked) -> Table:
+def _converted(asked: Asked, charged: list[Row]) -> Table:
     """The sums of all days in one currency, as far as Stripe itself exchanged into it."""
     known = {row["currency"]: row["settled"] / row["charged"] for row in figures.rates(asked)}
     found = [
         _convert(row, asked.reporting, known.get(row["currency"]))
-        for row in figures.charged(asked, in_all=True)
+        for row in figures.totals(charged)
     ]
     sums = [row for row in found if row["gross"] is not None]
     total: Row = {"from": "all of them", "currency": asked.reporting, "rate": "", "rate_of": ""}
