@@ -8,7 +8,8 @@ VENV_PYTHON = .venv/bin/python
 INSTALLED = .venv/.installed
 WORKERS ?= 2
 
-.PHONY: help install demo demo-reset stop test lint bench bench-search bench-reconcile drill year
+.PHONY: help install demo demo-reset stop test lint bench bench-finance bench-search \
+	bench-reconcile drill year
 .DEFAULT_GOAL := help
 
 help:
@@ -22,6 +23,7 @@ help:
 	@echo "make year        a year of 1,000 customers, every row compared; takes many minutes"
 	@echo "make bench       our speed beside dj-stripe's own; takes minutes"
 	@echo "make bench-reconcile  a reconciliation of 100,000 subscriptions; takes many minutes"
+	@echo "make bench-finance  finance's pages and files at 1,000,000 invoices; takes many minutes"
 	@echo "make bench-search  how long searches take among 1,000,000 events, and a page of 10,000"
 
 install: $(INSTALLED)
@@ -62,6 +64,9 @@ bench: install
 
 bench-reconcile: install
 	$(VENV_PYTHON) -m tests.bench.reconcile
+
+bench-finance: install
+	$(VENV_PYTHON) -m tests.bench.finance
 
 bench-search: install
 	$(VENV_PYTHON) -m tests.bench.search

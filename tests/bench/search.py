@@ -173,7 +173,7 @@ def scans(term: str) -> set[str]:
         for query in captured:
             cursor.execute(f"EXPLAIN (FORMAT JSON) {query['sql']}")
             plan = cursor.fetchone()[0]
-            found.update(_scanned(json.loads(plan) if isinstance(plan, str) else plan))
+            found.update(scanned(json.loads(plan) if isinstance(plan, str) else plan))
         cursor.execute(
             "SELECT relname FROM pg_class WHERE relname = ANY(%s) AND reltuples >= %s",
             [list(found), LARGE],
@@ -181,17 +181,17 @@ def scans(term: str) -> set[str]:
         return {name for (name,) in cursor.fetchall()}
 
 
-def _scanned(plan: Any) -> Iterator[str]:
+def scanned(plan: Any) -> Iterator[str]:
     """The tables that are scanned somewhere in a plan."""
     if isinstance(plan, list):
         for item in plan:
-            yield from _scanned(item)
+            yield from scanned(item)
     elif isinstance(plan, dict):
         if plan.get("Node Type") == "Seq Scan":
             yield plan["Relation Name"]
         for value in plan.values():
             if isinstance(value, dict | list):
-                yield from _scanned(value)
+                yield from scanned(value)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
