@@ -220,16 +220,18 @@ def every_page() -> list[str]:
         paths += [changelist_url(model), page_url(rows.all_of(model)[0])]
     paths += [reverse("admin:billing_operation", args=[name]) for name in PAGES]
     paths.append(PAGES["grant-credits"].url({"target": "u_ada", "amount": "5"}))
-    return paths + pages_of_decisions() + pages_of_finance()
+    return paths + pages_of_decisions() + [page_of_finance("revenue"), rows_of_finance()]
 
 
-def pages_of_finance() -> list[str]:
-    """Every report, of days in which something was sold, and rows behind a figure."""
+def page_of_finance(report: str, view: str = "report") -> str:
+    """A report, of days in which something was sold."""
     days = {"from": "2025-10-01", "to": "2025-11-30", "by": "month"}
-    paths = [
-        with_query(reverse("admin_finance:report", args=[report.name]), days) for report in REPORTS
-    ]
-    return [*paths, with_query(reverse("admin_finance:rows", args=["revenue"]), days)]
+    return with_query(reverse(f"admin_finance:{view}", args=[report]), days)
+
+
+def rows_of_finance() -> str:
+    """The rows behind a figure."""
+    return page_of_finance("revenue", "rows")
 
 
 def pages_of_decisions() -> list[str]:
@@ -291,7 +293,7 @@ def test_pages_fit_a_phone(desk: Desk) -> None:
     desk.log_in("engineer")
     give_every_role("engineer")
     too_wide = {}
-    for path in every_page():
+    for path in [*every_page(), *(page_of_finance(report.name) for report in REPORTS)]:
         desk.open(path)
         width = desk.page.evaluate("document.documentElement.scrollWidth")
         if width > PHONE["width"]:
