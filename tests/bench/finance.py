@@ -23,6 +23,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
+from zoneinfo import ZoneInfo
 
 import django
 
@@ -145,17 +146,21 @@ def forget_peak() -> int:
 
 def files(url: str, rows: int) -> dict[str, dict[str, Any]]:
     """What files of about a tenth of so many rows and of all of them take, each in a process."""
-    from billing.models import RevenueEntry
+    from django.conf import settings
 
+    from billing.models import RevenueEntry
+    from billing.revenue.asked import Asked
+
+    zone = ZoneInfo(settings.REPORT_TIME_ZONE)
     entries = RevenueEntry.objects.exclude(item="out_of_band").order_by("at", "id")
-    first = entries.values_list("at", flat=True)[0].date()
+    first = entries.values_list("at", flat=True)[0].astimezone(zone).date()
     found = {}
     for kind in ("csv", "xlsx"):
         for count in (rows // 10, rows):
-            last = entries.values_list("at", flat=True)[count - 1].date()
+            last = entries.values_list("at", flat=True)[count - 1].astimezone(zone).date()
             query = {"from": f"{first}", "to": f"{last}", "by": "month", "item": "net",
                      "table": "behind"}  # fmt: skip
-            there = entries.filter(at__lt=last + timedelta(days=1)).count()
+            there = entries.filter(at__lt=Asked(first, last, zone.key).until).count()
             said = in_a_process(url, f"/admin/finance/revenue/file.{kind}?{urlencode(query)}")
             found[f"{kind}, {there:,} rows"] = said | {"rows_a_second": there / said["seconds"]}
     return found

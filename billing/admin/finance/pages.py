@@ -60,9 +60,10 @@ def report_view(request: HttpRequest, name: str) -> HttpResponse:
         context["error"] = str(error)
         return TemplateResponse(request, "admin/billing/finance.html", context, status=400)
     query = asked.params()
+    rows_path = reverse("admin_finance:rows", args=[name])
 
     def address(drill: Drill) -> str:
-        return with_query(reverse("admin_finance:rows", args=[name]), {**query, **drill})
+        return with_query(rows_path, {**query, **drill})
 
     context |= {
         "asked": asked,
