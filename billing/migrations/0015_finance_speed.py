@@ -38,7 +38,7 @@ class Migration(migrations.Migration):
         ),
         migrations.AddIndex(
             model_name='balancetransaction',
-            index=models.Index(models.F('created_at'), condition=models.Q(('category__in', ['payout', 'payout_reversal'])), name='billing_balance_paid_out'),
+            index=models.Index(models.F('created_at'), condition=models.Q(('category__in', ('payout', 'payout_minimum_balance_hold', 'payout_minimum_balance_release', 'payout_reversal', 'topup', 'topup_reversal'))), name='billing_balance_paid_out'),
         ),
         migrations.AddIndex(
             model_name='revenueentry',

@@ -5,6 +5,16 @@ from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
 
+# Stripe's reporting categories of what is moved to the bank and back, or held for it.
+NO_REVENUE = (
+    "payout",
+    "payout_minimum_balance_hold",
+    "payout_minimum_balance_release",
+    "payout_reversal",
+    "topup",
+    "topup_reversal",
+)
+
 
 def _days(verb: str, operation: pgtrigger.Operation) -> pgtrigger.Trigger:
     """Adds what one statement did to the balance's transactions to the sums of their days."""
@@ -84,7 +94,7 @@ class BalanceTransaction(models.Model):
             models.Index("updated_at", name="billing_balance_updated"),
             models.Index(
                 "created_at",
-                condition=Q(category__in=["payout", "payout_reversal"]),
+                condition=Q(category__in=NO_REVENUE),
                 name="billing_balance_paid_out",
             ),
         ]

@@ -12,6 +12,7 @@ from typing import Any
 
 from billing.gateway.observation import StripeDict, from_timestamp
 from billing.gateway.shapes import id_of
+from billing.models.balance import NO_REVENUE
 from billing.revenue.days import Days
 from billing.revenue.ours import Placed
 from billing.revenue.sums import Causes, Part, Sums
@@ -74,8 +75,7 @@ ITEM_WORDS = {
 }
 """What each item of a part is, minor units."""
 
-PAYOUTS = frozenset(["payout", "payout_reversal", "payout_minimum_balance_hold", "topup",
-                     "payout_minimum_balance_release", "topup_reversal"])  # fmt: skip
+PAYOUTS = frozenset(NO_REVENUE)
 # By reporting category: the item, and the kind of object whose own list tells of it.
 TOLD_BY = {
     "charge": ("charges", "charge"),

@@ -89,7 +89,7 @@ MIRRORED = "id, djstripe_created, djstripe_updated, stripe_data"
 
 def terms(number: int) -> dict[str, str]:
     """A term of each kind about the customer of a number, who is there. See FILL."""
-    from billing.models import BillingCustomer, BillingPayment
+    from billing.models import BillingCustomer, BillingPayment, LeadClaim
 
     ada = BillingCustomer.objects.get(stripe_customer_id=f"cus_{number}")
     paid = BillingPayment.objects.get(stripe_charge_id=f"ch_{number}")
@@ -117,7 +117,7 @@ def terms(number: int) -> dict[str, str]:
         "card and date": f"{paid.last4} {paid.created_at:%Y-%m-%d}",
         "a card that many have": f"4242 {paid.amount / 100:.2f}",
         "lead": f"lead_{number}",
-        "claim": f"claim:{number}",
+        "claim": f"claim:{LeadClaim.objects.get(lead_id=f'lead_{number}').pk}",
         "nobody": f"zz-nobody-{number}",
         "an unknown id": f"cus_nobody{number}",
     }
