@@ -5,7 +5,7 @@ usual cursor writes all parameters into the statement's text, where PostgreSQL p
 once more: for a page of Stripe's objects that costs more than storing it.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import islice
 from typing import Any, TypeVar
@@ -78,6 +78,8 @@ def some(found: Iterable[Row], start: int, count: int) -> list[Row]:
 
     In a transaction the server makes them as they are read; outside it makes all of them first.
     """
+    if not isinstance(found, Generator):
+        return list(islice(found, start, start + count))
     with transaction.atomic(), closing(found):
         return list(islice(found, start, start + count))
 

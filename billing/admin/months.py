@@ -227,9 +227,10 @@ def behind(report: str, asked: Asked, drill: Drill) -> str:
 
 def checklist_of(row: MonthClose, figures: Mapping[str, Any]) -> Figures:
     """The checklist: as it is now, or as it was signed."""
-    points = row.checklist
     if row.state == State.OPEN:
         points = [point.as_dict() for point in checklist(closing.month_of(row), figures)]
+    else:
+        points = row.checklist
     rows = [("", [p["title"], "done" if p["done"] else "OPEN", p["said"]]) for p in points]
     return Figures("Checklist", ["What is looked at", "State", "What was found"], rows)
 

@@ -127,9 +127,12 @@ def waiting(asked: Asked) -> list[Row]:
     sql = f"""
         SELECT d.currency, count(*) AS invoices,
                coalesce(sum(i.amount_remaining), 0)::bigint AS amount_remaining
-        {_FACTS} LEFT JOIN billing_invoices i USING (stripe_invoice_id)
+        {_FACTS} LEFT JOIN LATERAL (
+            SELECT amount_remaining FROM billing_invoices
+            WHERE stripe_invoice_id = d.stripe_invoice_id LIMIT 1
+        ) i ON true
         WHERE {_NOW} GROUP BY 1 ORDER BY 1
-    """
+    """  # noqa: S608
     return rows(sql, _params(asked))
 
 
