@@ -131,7 +131,13 @@ class Ageing(Report):
         day = parsed_day(drill["date"]) if drill.get("date") else asked.last
         params = given | {"at": midnight(day + ONE_DAY, ZoneInfo(zone)) - _TICK, "zone": zone}
         title = BUCKETS.get(bucket, "All")
-        return Table("invoices", f"Open invoices: {title}", _LIST, stream(_INVOICES, params))
+        return Table(
+            "invoices",
+            f"Open invoices: {title}",
+            _LIST,
+            stream(_INVOICES, params),
+            acts_on="invoice_id",
+        )
 
 
 _TICK = timedelta(microseconds=1)  # PostgreSQL's, from the end of a day to the next day's start

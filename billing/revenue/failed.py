@@ -185,7 +185,9 @@ class FailedPayments(Report):
         days = parsed_day(drill.get("from", "")), parsed_day(drill.get("to", ""))
         found = invoices(what, asked, days, drill.get("currency", ""), drill.get("reason", ""))
         title = next(column.title for column in (*_FIGURES, *_STANDING) if column.name == what)
-        return Table("invoices", f"Invoices: {title}", _LIST, _in_words(found))
+        return Table(
+            "invoices", f"Invoices: {title}", _LIST, _in_words(found), acts_on="invoice_id"
+        )
 
 
 def _now(standing: list[Row]) -> Table:
@@ -211,10 +213,11 @@ def _worklist(asked: Asked, currency: str, limit: int | None = None) -> Table:
         _WORKLIST,
         worklist(asked, currency, limit),
         about=(
-            "Invoices in dunning now, the largest first. The page of an invoice is where it is"
-            " paid, sent again, marked as paid elsewhere or voided."
+            "Invoices in dunning now, the largest first. Who may, retries the payment, sends the"
+            " invoice again, marks it as paid elsewhere or voids it from here or from its page."
         ),
         empty="No invoice is in dunning.",
+        acts_on="invoice_id",
     )
 
 

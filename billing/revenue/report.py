@@ -57,7 +57,8 @@ class Table:
     """Rows, in the order of showing. They may come one by one from the database.
 
     `drill` says what to ask `Report.behind` for, to see the rows behind the figure of a column;
-    None where a figure has no rows of its own.
+    None where a figure has no rows of its own. `acts_on` is the column with the id of what
+    operations can be run on, '' for none.
     """
 
     name: str
@@ -68,6 +69,7 @@ class Table:
     empty: str = "Nothing in these days."
     charts: Sequence[ChartOf] = ()
     drill: Callable[[Row, str], Drill | None] | None = None
+    acts_on: str = ""
 
     def column(self, name: str) -> Column:
         return next(column for column in self.columns if column.name == name)

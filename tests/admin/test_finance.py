@@ -10,12 +10,21 @@ from typing import Any
 import pytest
 from django.http import HttpResponse
 from django.test import Client
+from django.urls import reverse
 from djstripe.models import Product
 
 from billing.admin.cells import page_url
 from billing.admin.finance import rendering
 from billing.admin.finance.pages import asked_of
-from billing.models import BalanceTransaction, BillingEvent, RevenueEntry, SavedView
+from billing.models import (
+    BalanceTransaction,
+    BillingEvent,
+    BillingInvoice,
+    InvoiceDunning,
+    RevenueEntry,
+    SavedView,
+    acting_as,
+)
 from billing.revenue import month_rows
 from billing.revenue.reports import REPORTS
 from tests.admin.conftest import LogIn, count_queries
@@ -294,3 +303,27 @@ def test_times_are_utc(november: None, finance: Client) -> None:
         finance.get(f"/admin/finance/revenue/file.csv?{NOVEMBER}&table=behind&item=refunds")
     )
     assert datetime(2026, 11, 5, 12, tzinfo=UTC).strftime("%Y-%m-%dT%H:%M:%S") in text
+
+
+def test_the_list_of_failed_payments_offers_its_operations_to_those_who_may(
+    log_in: LogIn,
+) -> None:
+    entered = datetime(2026, 11, 5, tzinfo=UTC)
+    InvoiceDunning.objects.create(
+        stripe_invoice_id="in_1", currency="usd", amount=900, entered_at=entered
+    )
+    with acting_as("test"):
+        BillingInvoice.objects.create(
+            stripe_invoice_id="in_1", status="open", amount_remaining=900, currency="usd"
+        )
+    path = f"/admin/finance/failed_payments/?{NOVEMBER}"
+    form = f"{reverse('admin:billing_operation', args=['pay-invoice'])}?target=in_1"
+    engineer = log_in("engineer")
+    assert f'href="{form}"' in engineer.get(path).content.decode()
+    assert engineer.get(form).status_code == 200
+    behind = f"/admin/finance/failed_payments/rows/?{NOVEMBER}&what=now&currency=usd"
+    assert f'href="{form}"' in engineer.get(behind).content.decode()
+    shown = log_in("finance").get(path).content.decode()
+    assert "in_1" in shown
+    assert "Operations</th>" not in shown
+    assert "pay-invoice" not in shown

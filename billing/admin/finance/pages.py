@@ -24,6 +24,7 @@ from django.utils import timezone
 from django.views.decorators.http import require_GET
 
 from billing.admin.finance import rendering
+from billing.admin.finance.acting import acts_of
 from billing.admin.finance.rendering import with_query
 from billing.formatting import format_time
 from billing.models import SavedView
@@ -71,7 +72,7 @@ def report_view(request: HttpRequest, name: str) -> HttpResponse:
         "notices": notices(report, asked, timezone.now()),
         "tables": [
             (
-                rendering.shown(table, address),
+                rendering.shown(table, address, acts_of(table, request.user)),
                 file_urls(request, report, {**query, "table": table.name}),
             )
             for table in view.tables
@@ -98,7 +99,11 @@ def rows_view(request: HttpRequest, name: str) -> HttpResponse:
     here = {k: v for k, v in request.GET.dict().items() if k != "after"}
     path = request.path
     shown = rendering.page(
-        table, start, PAGE, lambda n: with_query(path, {**here, "after": str(n)})
+        table,
+        start,
+        PAGE,
+        lambda n: with_query(path, {**here, "after": str(n)}),
+        acts_of(table, request.user),
     )
     context |= {
         "asked": asked,

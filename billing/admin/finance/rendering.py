@@ -14,6 +14,7 @@ from billing.revenue.wording import NUMERIC, written
 MOST_SHOWN = 1_000  # rows of a table on a page; its files have all of them
 
 Address = Callable[[Drill], str]  # of the rows behind a figure
+Acts = Callable[[Row], "list[Cell]"]  # the operations on a row
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,11 +26,14 @@ class Cell:
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """A table for the template. `next` is the address of further rows, '' for none; `most` how
-    many of them are shown where there are more, else 0."""
+    """A table for the template: each row's cells, and the operations on it.
+
+    `next` is the address of further rows, '' for none; `most` how many of them are shown where
+    there are more, else 0.
+    """
 
     table: Table
-    rows: Sequence[Sequence[Cell]]
+    rows: Sequence[tuple[Sequence[Cell], Sequence[Cell]]]
     charts: Sequence[Chart]
     next: str = ""
     most: int = 0
@@ -39,29 +43,38 @@ class Shown:
         return [column for column in self.table.columns if column.definition]
 
     @property
+    def has_acts(self) -> bool:
+        return any(acts for _, acts in self.rows)
+
+    @property
     def headers(self) -> list[tuple[Column, bool]]:
         return [(column, column.kind in NUMERIC) for column in self.table.columns]
 
 
-def shown(table: Table, address: Address) -> Shown:
+def shown(table: Table, address: Address, acts: Acts | None = None) -> Shown:
     """A table with its charts: the first rows of it, where there are very many."""
     rows = list(table.rows) if table.charts else some(table.rows, 0, MOST_SHOWN + 1)
     charts = [chart for spec in table.charts for chart in drawn(spec, table, rows, address)]
     most = MOST_SHOWN if len(rows) > MOST_SHOWN else 0
     return Shown(
-        table, [_cells(table, row, address) for row in rows[:MOST_SHOWN]], charts, most=most
+        table, [_row(table, row, address, acts) for row in rows[:MOST_SHOWN]], charts, most=most
     )
 
 
-def page(table: Table, start: int, size: int, more: Callable[[int], str]) -> Shown:
+def page(
+    table: Table, start: int, size: int, more: Callable[[int], str], acts: Acts | None = None
+) -> Shown:
     """Some rows of a table that may be long, from the row `start` on."""
     found = some(table.rows, start, size + 1)
-    rows = [_cells(table, row, None) for row in found[:size]]
+    rows = [_row(table, row, None, acts) for row in found[:size]]
     return Shown(table, rows, [], more(start + size) if len(found) > size else "")
 
 
-def _cells(table: Table, row: Row, address: Address | None) -> list[Cell]:
-    return [_cell(table, row, column, address) for column in table.columns]
+def _row(
+    table: Table, row: Row, address: Address | None, acts: Acts | None
+) -> tuple[list[Cell], list[Cell]]:
+    cells_of_row = [_cell(table, row, column, address) for column in table.columns]
+    return cells_of_row, acts(row) if acts else []
 
 
 def _cell(table: Table, row: Row, column: Column, address: Address | None) -> Cell:
