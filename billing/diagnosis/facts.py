@@ -320,15 +320,22 @@ def _books(user: str) -> tuple[LeadCredits | None, tuple[int, int]]:
 
 
 def _add_claims(facts: Facts, user: str, entries: QuerySet[CreditEntry]) -> None:
+    """Both kinds of claims that failed, by one statement."""
     failed = LeadClaim.objects.filter(user_id=user, status=LeadClaim.Status.FAILED)
     around = _around_a_claim(user, entries)
-    facts.refused_claims = list(failed.filter(failure_reason__icontains="insufficient")[:1])
-    facts.debited_claims = list(
+    refused = failed.filter(failure_reason__icontains="insufficient")
+    debited = (
         failed.filter(credits_spent__gt=0)
         .alias(taken=around["taken"], back=around["back"], others=around["others"])
         .filter(taken__gt=F("back") + F("others"))
-        .exclude(Exists(entries.filter(source=_claim_source(OuterRef("pk")))))[:MOST]
+        .exclude(Exists(entries.filter(source=_claim_source(OuterRef("pk")))))
     )
+    found: QuerySet[Any] = refused.annotate(part=Value("refused"))[:1].union(
+        debited.annotate(part=Value("debited"))[:MOST], all=True
+    )
+    newest = sorted(found, key=attrgetter("claimed_at", "pk"), reverse=True)
+    facts.refused_claims = [claim for claim in newest if claim.part == "refused"]
+    facts.debited_claims = [claim for claim in newest if claim.part == "debited"]
 
 
 def _around_a_claim(user: str, entries: QuerySet[CreditEntry]) -> dict[str, Expression]:
