@@ -6,7 +6,7 @@ PYTHON ?= $(shell for name in $(CANDIDATES); do \
 	$$name -c '$(SUITABLE)' 2>/dev/null && echo $$name && break; done)
 VENV_PYTHON = .venv/bin/python
 INSTALLED = .venv/.installed
-WORKERS ?= 2
+WORKERS ?= 3
 
 .PHONY: help install demo demo-reset stop test lint bench bench-finance bench-search \
 	bench-reconcile drill year

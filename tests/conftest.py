@@ -43,6 +43,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
                 f"{item.nodeid}: Django would empty the tables after this test, which the"
                 " append-only ones refuse. Use the fixture real_database."
             )
+    # The long ones first, so that in the end no worker is left alone with one.
+    items.sort(key=lambda item: item.get_closest_marker("long") is None)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -36,6 +36,7 @@ SETTLED = ("processed", "ignored")
 # --- The inbox ------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 def test_workers_and_drains_at_once_end_in_the_same_rows_as_one(
     real_database: Database, databases: Databases, sandbox: SandboxProcess, tmp_path: Path
 ) -> None:
@@ -115,6 +116,7 @@ def test_an_event_that_comes_often_at_once_is_one_row(back_office: BackOffice) -
     assert InboxEvent.objects.count() == 1
 
 
+@pytest.mark.long
 def test_while_stripe_cannot_be_reached_events_are_acknowledged_and_later_processed(
     back_office: BackOffice, sandbox: SandboxProcess
 ) -> None:

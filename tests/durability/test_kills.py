@@ -5,10 +5,13 @@ At length, with 1,000 deliveries: `python -m tests.durability`.
 
 from pathlib import Path
 
+import pytest
+
 from backoffice.postgres import EmbeddedServer
 from tests.durability.drill import run_drill
 
 
+@pytest.mark.long
 def test_what_is_killed_in_the_middle_ends_as_if_it_had_not_been(
     postgres_server: EmbeddedServer, tmp_path: Path
 ) -> None:
