@@ -33,8 +33,8 @@ def pytest_configure(config: pytest.Config) -> None:
     config.pluginmanager.register(LeftOut())
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+@pytest.hookimpl(wrapper=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> Iterator[None]:
     for item in items:
         marker = item.get_closest_marker("django_db")
         flushes = FLUSHING.intersection(getattr(item, "fixturenames", ()))
@@ -43,6 +43,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
                 f"{item.nodeid}: Django would empty the tables after this test, which the"
                 " append-only ones refuse. Use the fixture real_database."
             )
+    yield
     # The long ones first, so that in the end no worker is left alone with one.
     items.sort(key=lambda item: item.get_closest_marker("long") is None)
 
