@@ -16,6 +16,9 @@ from procrastinate.contrib.django.django_connector import DjangoConnector
 
 logger = logging.getLogger(__name__)
 
+# The inbox must not wait for what may take many minutes: a reconciliation, the reading of Stripe's
+# balance, a month's check. Each of these runs once at a time.
+AT_ONCE = 4
 POLLING = 1.0  # seconds between looks for jobs, should a notification get lost
 PAUSES = (1, 2, 5, 10, 30)  # seconds between tries while the database is away
 LONG_ENOUGH = 60  # seconds of work after which the pauses begin anew
@@ -33,7 +36,10 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument(
-            "--concurrency", type=int, default=2, help="Jobs at the same time (default: 2)."
+            "--concurrency",
+            type=int,
+            default=AT_ONCE,
+            help=f"Jobs at the same time (default: {AT_ONCE}).",
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
