@@ -17,7 +17,7 @@ CATEGORY = ("count", "amount", "fee", "net")
 FAILED = ("entered", "entered_amount", "recovered", "recovered_amount", "lost", "lost_amount")
 MRR = (
     "opening", "new", "expansion", "contraction", "churned", "reactivated", "closing",
-    "closing_customers",
+    "closing_customers", "arpa",
 )  # fmt: skip
 REVENUE = ("gross", "refunds", "disputes", "fees", "other", "net", "tax", "out_of_band")
 
@@ -35,6 +35,13 @@ def finance_differences(back_office: BackOffice, sandbox: SandboxProcess) -> lis
         *revenue_differences(finance, told),
         *subscription_differences(finance, told["mrr"], months),
         *compared("failed", told["failed"]["rows"], finance.dunning(), FAILED),
+        *compared(
+            "reason",
+            [{**row, "date": ""} for row in told["failed"]["by_reason"]],
+            finance.dunning(by_reason=True),
+            FAILED,
+            ("decline_reason",),
+        ),
         *ageing_differences(finance, told["ageing"]),
         *balance_differences(finance, told["balance"]),
         *credit_differences(finance, told["credits"]),
@@ -43,7 +50,7 @@ def finance_differences(back_office: BackOffice, sandbox: SandboxProcess) -> lis
 
 def revenue_differences(finance: Finance, told: Any) -> Iterator[str]:
     yield from compared("revenue", told["revenue"]["rows"], finance.revenue(), REVENUE)
-    for split in ("kind", "country"):
+    for split in ("kind", "country", "price"):
         rows = told[f"by_{split}"]["rows"]
         yield from compared(split, rows, finance.revenue(split), REVENUE, (split,))
     yield from compared("settled", told["revenue"]["settled"], finance.settled(), ("net",))
@@ -56,8 +63,25 @@ def subscription_differences(finance: Finance, told: Any, months: list[str]) -> 
     yield from compared("counts", told["counts"], expected, ("active", "past_due", "trialing"))
     churn = ("churned", "churned_customers", "voluntary", "involuntary")
     yield from compared("churn", told["churn"], expected, churn)
+    yield from cohort_differences(finance, told, months)
     trials = ("started", "ended", "converted")
     yield from compared("trials", told["trials"], finance.trials(), trials)
+
+
+def cohort_differences(finance: Finance, told: Any, months: list[str]) -> Iterator[str]:
+    """The report has the cohorts of its last twelve months."""
+    shown = zip(told["cohorts"], told["cohort_mrr"], strict=True)
+    for customers, mrr in shown:
+        expected = finance.cohorts(customers["date"], customers["currency"], months)
+        ours = [
+            (customers[f"customers_{age}"], mrr[f"mrr_{age}"])
+            for age in range(12)
+            if customers.get(f"customers_{age}") is not None
+        ]
+        if ours != expected[: len(ours)] or not ours:
+            yield f"cohort {customers['date']} {customers['currency']}: {ours}, {expected}"
+    if not told["cohorts"]:
+        yield "cohorts: none"
 
 
 def ageing_differences(finance: Finance, told: Any) -> Iterator[str]:
@@ -127,7 +151,7 @@ def compared(
     """Where rows of ours are not those expected. What is 0 everywhere needs no row."""
     here = {
         (row["date"], row["currency"], *(row[part] for part in parts)): {
-            figure: row[figure] for figure in figures
+            figure: row[figure] or 0 for figure in figures
         }
         for row in rows
     }

@@ -23,6 +23,7 @@ def main(first: str, last: str, zone: str, *month_ends: str) -> None:
         "revenue": told("revenue", *days),
         "by_kind": told("revenue", *days, "--split", "kind"),
         "by_country": told("revenue", *days, "--split", "country"),
+        "by_price": told("revenue", *days, "--split", "price"),
         "mrr": told("mrr", *days),
         "failed": told("failed_payments", *days),
         "credits": told("credits", *days),

@@ -7,7 +7,9 @@ own code or rows. Money is minor units by (month, currency).
 import json
 import sqlite3
 from collections import Counter, defaultdict
+from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from decimal import ROUND_HALF_UP, Decimal
 from itertools import groupby
@@ -16,6 +18,7 @@ from zoneinfo import ZoneInfo
 
 from tests.sandbox.server import SandboxProcess
 from tests.year.books import Stripe
+from tests.year.lines import lines_of, shares
 
 Figures = dict[tuple[str, ...], Counter[str]]
 """By month (`2027-03-01`), currency and, where something is split, its part."""
@@ -24,12 +27,28 @@ DECIMALS = {"jpy": 0}
 COUNTED = ("active", "past_due")
 
 
+@dataclass(frozen=True)
+class Movement:
+    """Money that moved for a charge or on an invoice, at a moment, as the report counts it."""
+
+    at: int
+    currency: str
+    item: str
+    amount: int
+    fee: int
+    tax: int
+    charge: Any
+    invoice: Any
+
+
 class Finance(Stripe):
     """The sandbox's state, as finance asks for it. `zone` is an IANA name."""
 
     def __init__(self, sandbox: SandboxProcess, zone: str) -> None:
         super().__init__(sandbox)
         self.zone = ZoneInfo(zone)
+        self.first: dict[tuple[str, str], tuple[str, int]] = {}  # by customer and currency
+        self.left: dict[str, dict[tuple[str, str], int]] = {}  # MRR at the end of each month
         both = {"expand[]": ["data.balance_transaction", "data.failure_balance_transaction"]}
         self.charges = {charge["id"]: charge for charge in self.all("charges", **both)}
         self.refunds = list(self.all("refunds", **both))
@@ -61,59 +80,75 @@ class Finance(Stripe):
     def revenue(self, split: str = "") -> Figures:
         """Gross, refunds, disputes, fees, net, tax and out of band."""
         found: Figures = defaultdict(Counter)
-        for charge in self.charges.values():
-            for name, sign in (("balance_transaction", 1), ("failure_balance_transaction", -1)):
-                if booked := charge.get(name):
-                    self._book(found, split, charge, booked, "gross", sign * charge["amount"])
-                    key = self._key(split, charge, booked["created"])
-                    found[key]["tax"] += sign * self._tax(charge)
-        for refund in self.refunds:
-            charge = self.charges[refund["charge"]]
-            for name, sign in (("balance_transaction", 1), ("failure_balance_transaction", -1)):
-                if booked := refund.get(name):
-                    self._book(found, split, charge, booked, "refunds", sign * refund["amount"])
-        for dispute in self.disputes:
-            charge = self.charges[dispute["charge"]]
-            for booked in dispute["balance_transactions"]:
-                sign = 1 if booked["amount"] < 0 else -1
-                self._book(found, split, charge, booked, "disputes", sign * dispute["amount"])
-        for invoice in self.invoices.values():
-            if off := invoice["amount_paid_off_stripe"]:
-                paid_at = invoice["status_transitions"]["paid_at"]
-                parts = {"": (), "kind": ("subscription",), "country": ("",)}[split]
-                found[self.month(paid_at), invoice["currency"], *parts]["out_of_band"] += off
+        for moved in self.movements():
+            for part, amount, fee, tax in self._parts(moved, split):
+                sums = found[self.month(moved.at), moved.currency, *part]
+                sums[moved.item] += amount
+                sums["fees"] += fee
+                sums["tax"] += tax if moved.item == "gross" else 0
         for sums in found.values():
             taken = sums["refunds"] + sums["disputes"] + sums["fees"]
             sums["net"] = sums["gross"] - taken
         return found
 
-    def _key(self, split: str, charge: Any, seconds: int) -> tuple[str, ...]:
-        part: tuple[str, ...] = ()
-        if split == "kind":
-            part = ("subscription" if charge["payment_intent"] in self.paid_by else "pack",)
-        elif split == "country":
-            part = (self._country(charge),)
-        return self.month(seconds), charge["currency"], *part
+    def movements(self) -> Iterator[Movement]:
+        """All that was booked for a charge, and what was paid out of band."""
+        for charge in self.charges.values():
+            for name, sign in (("balance_transaction", 1), ("failure_balance_transaction", -1)):
+                if booked := charge.get(name):
+                    yield self._moved(charge, booked, "gross", sign * charge["amount"])
+        for refund in self.refunds:
+            for name, sign in (("balance_transaction", 1), ("failure_balance_transaction", -1)):
+                if booked := refund.get(name):
+                    charge = self.charges[refund["charge"]]
+                    yield self._moved(charge, booked, "refunds", sign * refund["amount"])
+        for dispute in self.disputes:
+            for booked in dispute["balance_transactions"]:
+                sign = 1 if booked["amount"] < 0 else -1
+                charge = self.charges[dispute["charge"]]
+                yield self._moved(charge, booked, "disputes", sign * dispute["amount"])
+        for invoice in self.invoices.values():
+            if off := invoice["amount_paid_off_stripe"]:
+                at = invoice["status_transitions"]["paid_at"]
+                yield Movement(at, invoice["currency"], "out_of_band", off, 0, 0, None, invoice)
 
-    def _country(self, charge: Any) -> str:
-        address = (charge["billing_details"].get("address") or {}).get("country")
-        method = charge["payment_method_details"]
-        return str(address or method[method["type"]].get("country") or "")
-
-    def _book(
-        self, found: Figures, split: str, charge: Any, booked: Any, item: str, amount: int
-    ) -> None:
-        sums = found[self._key(split, charge, booked["created"])]
-        sums[item] += amount
-        sums["fees"] += _in_currency(booked["fee"], booked["exchange_rate"], charge["currency"])
-
-    def _tax(self, charge: Any) -> int:
-        """Of the invoice's tax what belongs to the part of it that a charge paid."""
+    def _moved(self, charge: Any, booked: Any, item: str, amount: int) -> Movement:
         invoice = self.invoices.get(self.paid_by.get(charge["payment_intent"], ""))
-        if invoice is None or not invoice["total"]:
-            return 0
-        taxes = sum(tax["amount"] for tax in invoice["total_taxes"] or [])
-        return _rounded(Decimal(charge["amount"]) * taxes / invoice["total"])
+        fee = _in_currency(booked["fee"], booked["exchange_rate"], charge["currency"])
+        tax = _tax(invoice, amount)
+        return Movement(
+            booked["created"], charge["currency"], item, amount, fee, tax, charge, invoice
+        )
+
+    def _parts(
+        self, moved: Movement, split: str
+    ) -> Iterator[tuple[tuple[str, ...], int, int, int]]:
+        """What a movement is split into: each part with its amount, fee and tax."""
+        if split == "price":
+            yield from self._by_price(moved)
+            return
+        part: dict[str, tuple[str, ...]] = {
+            "": (),
+            "kind": ("subscription" if moved.invoice else "pack",),
+            "country": (_country(moved.charge),),
+        }
+        yield part[split], moved.amount, moved.fee, moved.tax
+
+    def _by_price(self, moved: Movement) -> Iterator[tuple[tuple[str, ...], int, int, int]]:
+        if moved.invoice is None:
+            (line,) = self.packs[moved.charge["payment_intent"]]["line_items"]["data"]
+            yield (line["price"]["id"],), moved.amount, moved.fee, moved.tax
+            return
+        lines = lines_of(moved.invoice)
+        weights = [line.weight for line in lines]
+        taxes = [line.tax for line in lines]
+        columns = (
+            shares(moved.amount, weights),
+            shares(moved.fee, weights),
+            shares(moved.tax, taxes if any(taxes) else weights),
+        )
+        for line, *parts in zip(lines, *columns, strict=True):
+            yield (line.price,), *parts
 
     def settled(self) -> Figures:
         """The net of the balance's own transactions, but for payouts."""
@@ -174,6 +209,16 @@ class Finance(Stripe):
             for (at, currency), sums in found.items():
                 if at == month:
                     _close(sums, held, currency)
+            self.left[month] = {key: _of_customer(held, *key) for key in had}
+        return found
+
+    def cohorts(self, month: str, currency: str, months: list[str]) -> list[tuple[float, float]]:
+        """Of who had MRR first in a month, the shares of customers and MRR left in each later."""
+        first = {k: mrr for k, (at, mrr) in self.first.items() if (at, k[1]) == (month, currency)}
+        found = []
+        for later in months[months.index(month) :]:
+            left = [self.left[later].get(key, 0) for key in first]
+            found.append((sum(map(bool, left)) / len(first), sum(left) / sum(first.values())))
         return found
 
     def _moments(self) -> list[tuple[int, list[Any]]]:
@@ -198,6 +243,8 @@ class Finance(Stripe):
             if was == now:
                 continue
             sums = found[month, key[1]]
+            if was == 0 and key not in had:
+                self.first[key] = (month, now)
             if was == 0:
                 sums["reactivated" if key in had else "new"] += now
             elif now == 0:
@@ -245,8 +292,11 @@ class Finance(Stripe):
             found[made["currency"], bucket].update(invoices=1, amount=made["amount_due"])
         return found
 
-    def dunning(self) -> Figures:
-        """Invoices that failed to be paid: by the month in which they did, and what became."""
+    def dunning(self, *, by_reason: bool = False) -> Figures:
+        """Invoices that failed to be paid: by the month in which they did, and what became.
+
+        Or by the reason of the first charge that failed, all months together.
+        """
         found: Figures = defaultdict(Counter)
         for made in self.invoices.values():
             failed = self._first_failed(made)
@@ -256,18 +306,31 @@ class Finance(Stripe):
             lost = self._lost(made, failed, paid)
             for name, at in (("entered", failed), ("recovered", paid), ("lost", lost)):
                 if at is not None:
-                    sums = found[self.month(at), made["currency"]]
+                    when = "" if by_reason else self.month(at)
+                    why = (self._reason(made),) if by_reason else ()
+                    sums = found[when, made["currency"], *why]
                     sums.update({name: 1, f"{name}_amount": made["amount_due"]})
         return found
 
     def _first_failed(self, invoice: Any) -> int | None:
-        failed = [
-            charge["created"]
+        failed = [charge["created"] for charge in self._failed(invoice)]
+        return min(failed or self.failures.get(invoice["id"], []), default=None)
+
+    def _failed(self, invoice: Any) -> list[Any]:
+        """The charges of an invoice that failed, the first one first."""
+        failed = (
+            charge
             for charge in self.charges.values()
             if charge["status"] == "failed"
             and self.paid_by.get(charge["payment_intent"]) == invoice["id"]
-        ]
-        return min(failed or self.failures.get(invoice["id"], []), default=None)
+        )
+        return sorted(failed, key=lambda charge: (charge["created"], charge["id"]))
+
+    def _reason(self, invoice: Any) -> str:
+        first = next(iter(self._failed(invoice)), None)
+        if first is None:
+            return "not_known"
+        return str((first["outcome"] or {}).get("reason") or first["failure_code"] or "not_known")
 
     def _lost(self, invoice: Any, failed: int, paid: int | None) -> int | None:
         """When it was given up: by itself, or with its subscription."""
@@ -282,6 +345,22 @@ class Finance(Stripe):
         ]
         lost = [max(at, failed) for at in ends if at is not None]
         return min((at for at in lost if paid is None or at < paid), default=None)
+
+
+def _country(charge: Any) -> str:
+    if charge is None:
+        return ""
+    address = (charge["billing_details"].get("address") or {}).get("country")
+    method = charge["payment_method_details"]
+    return str(address or method[method["type"]].get("country") or "")
+
+
+def _tax(invoice: Any, amount: int) -> int:
+    """Of an invoice's tax what belongs to the part of it that was paid."""
+    if invoice is None or not invoice["total"]:
+        return 0
+    taxes = sum(tax["amount"] for tax in invoice["total_taxes"] or [])
+    return _rounded(Decimal(amount) * taxes / invoice["total"])
 
 
 def _in_currency(fee: int, rate: float | None, currency: str) -> int:
@@ -321,7 +400,9 @@ def _total(held: dict[str, Any], currency: str) -> int:
 def _close(sums: Counter[str], held: dict[str, Any], currency: str) -> None:
     own = [made for made in held.values() if made["currency"] == currency]
     sums["closing"] = sum(map(_worth, own))
-    sums["closing_customers"] = len({made["customer"] for made in own if _worth(made)})
+    customers = len({made["customer"] for made in own if _worth(made)})
+    sums["closing_customers"] = customers
+    sums["arpa"] = _rounded(Decimal(sums["closing"]) / customers) if customers else 0
     for status in ("active", "past_due", "trialing"):
         sums[status] = sum(made["status"] == status for made in own)
 
