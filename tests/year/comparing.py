@@ -10,6 +10,7 @@ from typing import Any
 from backoffice.postgres import BASE_DIR
 from tests.sandbox.server import SandboxProcess
 from tests.support.back_office import BackOffice
+from tests.year import lots
 from tests.year.finance import Figures, Finance, first_days
 
 ZONE = "Europe/Berlin"
@@ -19,12 +20,15 @@ MRR = (
     "opening", "new", "expansion", "contraction", "churned", "reactivated", "closing",
     "closing_customers", "arpa",
 )  # fmt: skip
+VALUES = ("sold", "returned", "spent", "clawed_back", "liability")
 REVENUE = ("gross", "refunds", "disputes", "fees", "other", "net", "tax", "out_of_band")
 
 
 def finance_differences(back_office: BackOffice, sandbox: SandboxProcess) -> list[str]:
     """One line for each figure of each month that is not what the sandbox's objects make it."""
     finance = Finance(sandbox, ZONE)
+    url = back_office.environment["DATABASE_URL"]
+    spent = lots.claim_leads(url)
     begun = min(charge["created"] for charge in finance.charges.values())
     now = sandbox.control("clock", http="GET")["now"]
     months = first_days(begun, now, ZONE)
@@ -44,7 +48,7 @@ def finance_differences(back_office: BackOffice, sandbox: SandboxProcess) -> lis
         ),
         *ageing_differences(finance, told["ageing"]),
         *balance_differences(finance, told["balance"]),
-        *credit_differences(finance, told["credits"]),
+        *credit_differences(finance, told["credits"], url, spent),
     ]
 
 
@@ -110,20 +114,25 @@ def balance_differences(finance: Finance, told: Any) -> Iterator[str]:
             yield f"balance: {row}"
 
 
-def credit_differences(finance: Finance, told: Any) -> Iterator[str]:
-    """All credits that were sold and taken back. They have the back office's own times."""
+def credit_differences(finance: Finance, told: Any, url: str, spent: int) -> Iterator[str]:
+    """All credits, and what was paid for them. They have the back office's own times."""
     grants = finance.grants(list(finance.invoices.values()))
     sold = sum(sum(grant.by_source.values()) for grant in grants)
-    left = sum(grant.left() for grant in grants)
+    left = sum(grant.left() for grant in grants) - spent
     rows = told["rows"]
     here = {
         "sold": sum(row["packs"] + row["subscriptions"] for row in rows),
+        "spent": sum(row["spent"] for row in rows),
         "left": rows[-1]["outstanding"] - rows[-1]["owing"],
     }
-    if here != {"sold": sold, "left": left}:
-        yield f"credits: here {here}, at Stripe sold {sold}, left {left}"
+    if here != {"sold": sold, "spent": spent, "left": left}:
+        yield f"credits: here {here}, at Stripe sold {sold}, spent {spent}, left {left}"
     if any(row["difference"] or row["ledger_difference"] for row in told["reconciliation"]):
         yield f"credits: {told['reconciliation']}"
+    totals = [{**row, "date": ""} for row in told["totals"]]
+    worth = lots.values(finance, lots.ledger(url))
+    expected = {("", currency): sums for currency, sums in worth.items()}
+    yield from compared("paid for credits", totals, expected, VALUES)
 
 
 def commands(back_office: BackOffice, first: str, last: str, month_ends: list[str]) -> Any:
