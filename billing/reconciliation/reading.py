@@ -62,7 +62,8 @@ def _cut(
         cursor.execute(
             f"SELECT DISTINCT date_trunc('second', at) FROM"  # noqa: S608  (a query of Django's)
             f" (SELECT {listed.made} AS at, row_number() OVER (ORDER BY {listed.made}) AS place"
-            f" FROM ({sql}) ours) placed WHERE place %% {SLICE} = 0 ORDER BY 1",
+            f" FROM ({sql}) ours) placed"
+            f" WHERE place > 1 AND place %% {SLICE} = 1 ORDER BY 1",
             params,
         )
         cuts = [at for (at,) in cursor.fetchall() if (since is None or at > since) and at < until]
