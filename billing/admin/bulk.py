@@ -26,7 +26,7 @@ from django.views.decorators.http import require_GET, require_http_methods
 from billing import tasks
 from billing.admin import cells
 from billing.admin.base import ReadOnlyAdmin
-from billing.admin.export import CHUNK, Echo, cell
+from billing.admin.export import CHUNK, cell
 from billing.admin.filters import choices_filter, since_filter
 from billing.admin.forms import OperationForm
 from billing.admin.operations import PAGES, OperationPage, why
@@ -35,6 +35,7 @@ from billing.models import BulkItem, BulkJob
 from billing.operations import bulk
 from billing.operations.base import Actor, OperationError
 from billing.operations.registry import ALL
+from billing.revenue.exporting import Echo
 
 TITLES = {operation.name: operation.title for operation in ALL}
 SHOWN = 50  # items of a job's page

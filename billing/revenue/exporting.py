@@ -43,7 +43,7 @@ class About:
                     yield f"{table.title}: {column.title}", column.definition
 
 
-class _Echo:
+class Echo:
     """csv writes into it, and gets back what it wrote."""
 
     def write(self, text: str) -> str:
@@ -52,7 +52,7 @@ class _Echo:
 
 def csv_lines(table: Table, about: About | None = None) -> Iterator[str]:
     """The lines of a CSV file; what it is `about` stands above, in lines that begin with `#`."""
-    writer = csv.writer(_Echo(), lineterminator="\n")
+    writer = csv.writer(Echo(), lineterminator="\n")
     if about:
         yield str(writer.writerow([f"# {about.title}"]))
         for name, text in about.lines([table]):
