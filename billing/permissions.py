@@ -40,6 +40,11 @@ RECONCILE = "billing.reconcile"
 OPEN_INCIDENT = "billing.open_incident"
 HAND_OVER_INCIDENT = "billing.hand_over_incident"
 CLOSE_INCIDENT = "billing.close_incident"
+NOTE_INCIDENT = "billing.note_incident"
+TELL_OF_INCIDENT = "billing.tell_of_incident"
+RECOVER = "billing.start_recovery"
+MAKE_BACKUP = "billing.make_backup"
+ASSESS = "billing.assess_database"
 CHECK_MONTH = "billing.check_month"
 SIGN_MONTH = "billing.sign_month"
 REVIEW_MONTH = "billing.review_month"
@@ -83,6 +88,11 @@ DECLARED = {
     OPEN_INCIDENT: "Can open an incident",
     HAND_OVER_INCIDENT: "Can hand an incident over",
     CLOSE_INCIDENT: "Can close an incident",
+    NOTE_INCIDENT: "Can write a note into an incident",
+    TELL_OF_INCIDENT: "Can tell others of an incident",
+    RECOVER: "Can recover what an outage or a restore lost",
+    MAKE_BACKUP: "Can make a backup of the database",
+    ASSESS: "Can look whether the database is whole",
     CHECK_MONTH: "Can check a month against Stripe",
     SIGN_MONTH: "Can sign a month",
     REVIEW_MONTH: "Can review a month that somebody signed, and close it",
@@ -108,6 +118,9 @@ ENGINEERS_ONLY = (
     TIE_OUT,
     HAND_OVER_INCIDENT,
     CLOSE_INCIDENT,
+    RECOVER,
+    MAKE_BACKUP,
+    ASSESS,
     CHECK_MONTH,
 )
 
@@ -115,7 +128,9 @@ VIEW = tuple(
     f"billing.view_{model}"
     for model in (
         "alert",
+        "assessment",
         "auditevent",
+        "backup",
         "billingcustomer",
         "billingsubscription",
         "billinginvoice",
@@ -135,6 +150,8 @@ VIEW = tuple(
         "purchase",
         "reasoncode",
         "reconciliationrun",
+        "recovery",
+        "smoketest",
         "statusoverride",
         "webhookrejection",
     )

@@ -24,7 +24,7 @@ from billing.models.dunning import InvoiceDunning
 from billing.models.events import AuditEvent, BillingEvent
 from billing.models.finance import SavedView
 from billing.models.inbox import InboxEvent, WebhookRejection
-from billing.models.incidents import Incident
+from billing.models.incidents import Incident, IncidentEntry
 from billing.models.mirror import MirrorReference
 from billing.models.mrr import MrrChange, MrrDay, SubscriptionsRead, SubscriptionState
 from billing.models.operations import (
@@ -44,13 +44,23 @@ from billing.models.reconciliation import (
     ReconciliationSuspect,
     RequestPace,
 )
+from billing.models.recovery import (
+    Assessment,
+    Backup,
+    ExportProgress,
+    MissedEvent,
+    Recovery,
+    SmokeTest,
+)
 from billing.models.versions import StripeVersion
 
 __all__ = [
     "Alert",
     "AlertMessage",
+    "Assessment",
     "AuditEvent",
     "AuditLink",
+    "Backup",
     "BalanceDay",
     "BalanceReading",
     "BalanceTransaction",
@@ -70,14 +80,17 @@ __all__ = [
     "CreditPrice",
     "CreditProgress",
     "CreditUse",
+    "ExportProgress",
     "FindingRecord",
     "InboxEvent",
     "Incident",
+    "IncidentEntry",
     "InvoiceDunning",
     "InvoicePayment",
     "LeadClaim",
     "LeadCredits",
     "MirrorReference",
+    "MissedEvent",
     "MonthClose",
     "MrrChange",
     "MrrDay",
@@ -90,9 +103,11 @@ __all__ = [
     "ReconciliationRun",
     "ReconciliationSlice",
     "ReconciliationSuspect",
+    "Recovery",
     "RequestPace",
     "RevenueEntry",
     "SavedView",
+    "SmokeTest",
     "StatusOverride",
     "StripeVersion",
     "SubscriptionState",

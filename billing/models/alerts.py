@@ -4,6 +4,7 @@ from django.db import models
 from django.db.models import Q
 
 from billing.models.events import ClockTimestamp
+from billing.models.incidents import Incident
 
 
 class Alert(models.Model):
@@ -26,6 +27,9 @@ class Alert(models.Model):
     told_at = models.DateTimeField(null=True, blank=True)
     over_told_at = models.DateTimeField(null=True, blank=True)
     delivery_error = models.TextField(blank=True, db_default="")
+    incident = models.ForeignKey(
+        Incident, null=True, blank=True, on_delete=models.PROTECT, related_name="alerts"
+    )
 
     class Meta:
         db_table = "billing_alerts"

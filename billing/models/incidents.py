@@ -3,9 +3,8 @@
 from django.db import models
 from django.db.models import Q
 
-from billing.models.alerts import Alert
 from billing.models.events import ClockTimestamp
-from billing.models.guards import audit_raw_sql
+from billing.models.guards import append_only, audit_raw_sql
 
 
 class Incident(models.Model):
@@ -25,7 +24,7 @@ class Incident(models.Model):
     closed_by = models.TextField(blank=True, db_default="")
     closing_report = models.TextField(blank=True, db_default="")
     alert = models.ForeignKey(
-        Alert, null=True, blank=True, on_delete=models.PROTECT, related_name="incidents"
+        "Alert", null=True, blank=True, on_delete=models.PROTECT, related_name="incidents"
     )
     operation_key = models.TextField(unique=True)
 
@@ -43,3 +42,31 @@ class Incident(models.Model):
 
     def __str__(self) -> str:
         return self.title
+
+
+class IncidentEntry(models.Model):
+    """What was written down in an incident, or who was told of it and how. It stays as it is."""
+
+    class Kind(models.TextChoices):
+        NOTE = "note", "Note"
+        TOLD = "told", "Told"
+
+    incident = models.ForeignKey(Incident, on_delete=models.PROTECT, related_name="entries")
+    kind = models.TextField(choices=Kind)
+    text = models.TextField()
+    told = models.JSONField(default=list, help_text="Who was told.")
+    actor = models.TextField()
+    operation_key = models.TextField(unique=True)
+    created_at = models.DateTimeField(db_default=ClockTimestamp())
+
+    class Meta:
+        db_table = "billing_incident_entries"
+        ordering = ["-created_at", "-id"]
+        verbose_name = "incident entry"
+        verbose_name_plural = "incident entries"
+        default_permissions = ()
+        indexes = [models.Index("incident", "created_at", name="billing_incident_entries_of")]
+        triggers = [append_only()]
+
+    def __str__(self) -> str:
+        return self.text[:60]

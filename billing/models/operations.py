@@ -4,6 +4,7 @@ from django.db import models
 from django.db.models import Q
 
 from billing.models.events import ClockTimestamp
+from billing.models.incidents import Incident
 from billing.permissions import DECLARED
 
 
@@ -67,6 +68,9 @@ class OperationRecord(models.Model):
     )
     created_at = models.DateTimeField(db_default=ClockTimestamp())
     finished_at = models.DateTimeField(null=True, blank=True)
+    incident = models.ForeignKey(
+        Incident, null=True, blank=True, on_delete=models.PROTECT, related_name="operations"
+    )
 
     class Meta:
         db_table = "billing_operations"
@@ -114,6 +118,9 @@ class BulkJob(models.Model):
     status = models.TextField(choices=Status, db_default=Status.DRAFT)
     created_at = models.DateTimeField(db_default=ClockTimestamp())
     finished_at = models.DateTimeField(null=True, blank=True)
+    incident = models.ForeignKey(
+        Incident, null=True, blank=True, on_delete=models.PROTECT, related_name="bulk_jobs"
+    )
 
     class Meta:
         db_table = "billing_bulk_jobs"

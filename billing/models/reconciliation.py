@@ -6,6 +6,7 @@ from django.db import models
 from django.db.models import Q
 
 from billing.models.events import ClockTimestamp
+from billing.models.incidents import Incident
 
 
 class ReconciliationRun(models.Model):
@@ -44,6 +45,9 @@ class ReconciliationRun(models.Model):
     differences = models.JSONField(default=dict)
     at_stake = models.JSONField(default=dict)
     measures = models.JSONField(default=dict)
+    incident = models.ForeignKey(
+        Incident, null=True, blank=True, on_delete=models.PROTECT, related_name="runs"
+    )
     report = models.JSONField(default=dict)
     api_calls = models.PositiveIntegerField(db_default=0)
     in_flight = models.PositiveIntegerField(
