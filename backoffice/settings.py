@@ -262,6 +262,20 @@ HEARTBEAT_URL = read_text(
     default="",
 )
 
+# Where backups of the database are kept (billing.recovery.backups); nowhere unless set.
+BACKUP_FOLDER = read_text(
+    "BACKUP_FOLDER", r"/[^\x00]*", "the absolute path of a folder, such as /srv/backups", default=""
+)
+BACKUP_KEEP_DAYS = int(
+    read_text("BACKUP_KEEP_DAYS", r"[1-9]\d{0,3}", "a number of days from 1 to 9999", default="30")
+)
+POSTGRES_BIN = read_text(
+    "POSTGRES_BIN",
+    r"/[^\x00]*",
+    "the absolute path of the folder that holds pg_dump and pg_restore",
+    default="",
+)
+
 # Off in the tests, whose web processes and workers are for other things.
 WATCH_WORKER_FROM_WEB = True
 

@@ -19,6 +19,7 @@ LAYERS = (
     ("diagnosis", "revenue"),
     ("operations",),
     ("reconciliation",),
+    ("recovery",),
     ("alerts",),
     ("admin", "management", "selfservice", "tasks", "apps"),
 )

@@ -29,6 +29,10 @@ MALFORMED = [
     ("ALERT_EMAILS", "tell-nobody@example.com; other@example.com"),
     ("ALERT_EMAILS", "tell-nobody@example.com"),  # without a mail server
     ("ALERT_WEBHOOK_URL", "ftp://tell-nobody.example.com"),
+    ("BACKUP_FOLDER", "tell-nobody"),
+    ("BACKUP_KEEP_DAYS", "0"),
+    ("BACKUP_KEEP_DAYS", "tell-nobody"),
+    ("POSTGRES_BIN", "tell-nobody"),
     ("DATABASE_URL", "mysql://billing:tell-nobody@127.0.0.1/billing"),
     ("DATABASE_URL", "tell-nobody"),
     ("DATABASE_URL", "postgress://billing:tell-nobody@127.0.0.1/billing"),

@@ -10,6 +10,8 @@ WEBHOOK_SECRET = "whsec_TestsOfTheBackOfficeUseThisSecret"
 VARIABLES = {
     "ALERT_EMAILS": "",
     "ALERT_WEBHOOK_URL": "",
+    "BACKUP_FOLDER": "",
+    "BACKUP_KEEP_DAYS": "",
     "DATABASE_URL": "",
     "DJANGO_ALLOWED_HOSTS": "",
     "DJANGO_DEBUG": "true",
@@ -19,6 +21,7 @@ VARIABLES = {
     "EMAIL_URL": "",
     "HEARTBEAT_URL": "",
     "JOURNAL_ACCOUNTS": "",
+    "POSTGRES_BIN": "",
     "PUBLIC_URL": "",
     "REPORT_TIME_ZONE": "",
     # Nothing listens there: a test that talks to Stripe asks for the `sandbox` fixture.

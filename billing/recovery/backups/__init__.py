@@ -1,0 +1,1 @@
+"""Backups of the database: made, proved by restoring them, kept for a while, and restored."""
