@@ -72,6 +72,16 @@ def format_age(moment: datetime, now: datetime) -> str:
     return f"{age} ago"
 
 
+def format_size(size: int) -> str:
+    """Bytes in their largest unit: `900 B`, `12.3 MB`."""
+    amount = float(size)
+    for unit in ("B", "kB", "MB", "GB"):
+        if amount < 1000:
+            return f"{amount:.0f} B" if unit == "B" else f"{amount:.1f} {unit}"
+        amount /= 1000
+    return f"{amount:,.1f} TB"
+
+
 def pretty_json(value: Any) -> str:
     """Indented JSON. A text is taken as JSON where it is such, and left as it is otherwise."""
     if isinstance(value, str):

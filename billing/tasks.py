@@ -20,6 +20,7 @@ from billing.models import BulkJob, MonthClose, ReconciliationRun
 from billing.operations import approvals, bulk, overrides
 from billing.projection import balance_sync
 from billing.reconciliation import mending, runs
+from billing.recovery.backups import making
 from billing.revenue import facts, month_rows
 
 logger = logging.getLogger(__name__)
@@ -29,6 +30,7 @@ KEEP_JOBS_HOURS = 24
 BULK_SECONDS = 20.0  # of a bulk job at a stretch
 SCHEDULE = "schedule"  # who starts what nobody asked for
 ASK_AGAIN = RetryStrategy(max_attempts=6, wait=600)  # seconds
+BACKUP_AGAIN = RetryStrategy(max_attempts=3, wait=900)
 
 
 @contextmanager
@@ -185,6 +187,25 @@ def reconcile_daily(timestamp: int) -> None:
 def reconcile_weekly(timestamp: int) -> None:
     """On Monday at six, UTC."""
     reconcile.defer(kind=ReconciliationRun.Kind.WEEKLY, actor=SCHEDULE)
+
+
+@app.task(name="billing.backup", lock="billing.backup", retry=BACKUP_AGAIN)
+def backup(actor: str, verifying: bool = True) -> None:
+    """Makes a backup of the database; where none came to be, it is tried twice more.
+
+    One that is there and is not good is told of by the alerts: another one would be no better.
+    """
+    with fresh_connection():
+        made = making.make(actor=actor, verifying=verifying)
+        logger.info("backup %s, %s bytes", made.manifest.name, made.manifest.size)
+
+
+@app.periodic(cron="30 2 * * *")
+@app.task(name="billing.backup_daily", queueing_lock="billing.backup_daily")
+def backup_daily(timestamp: int) -> None:
+    """Every night at half past two, UTC, if there is a place for backups."""
+    if settings.BACKUP_FOLDER:
+        backup.defer(actor=SCHEDULE)
 
 
 @app.task(name="billing.check_month", retry=ASK_AGAIN)

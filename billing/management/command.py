@@ -141,10 +141,14 @@ class OperationCommand(OperatorCommand):
     def build(self, options: dict[str, Any], **common: Any) -> AnyOperation:
         """The operation that the options ask for; `common` is actor, reasons and key."""
 
+    def actor(self, options: dict[str, Any]) -> Actor:
+        """Who asks."""
+        return Actor.cli(options["actor"].strip() or system_user())
+
     def answer(self, options: dict[str, Any]) -> Answer:
         operation = self.build(
             options,
-            actor=Actor.cli(options["actor"].strip() or system_user()),
+            actor=self.actor(options),
             reason=options["reason"],
             reason_code=options["reason_code"],
             ticket=options["ticket"],

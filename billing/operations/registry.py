@@ -1,6 +1,7 @@
 """Every operation by its name, and how a recorded one is built again."""
 
 from billing.models import OperationRecord
+from billing.operations.backups import MakeBackup
 from billing.operations.base import Actor, AnyOperation, CannotUndoError, OperationError
 from billing.operations.billing_page import CreateBillingLink
 from billing.operations.cancellation import CancelAtPeriodEnd
@@ -68,6 +69,7 @@ ALL: tuple[type[AnyOperation], ...] = (
     OpenIncident,
     HandOverIncident,
     CloseIncident,
+    MakeBackup,
     CheckMonth,
     SignMonth,
     ReviewMonth,

@@ -4,6 +4,7 @@ A backup is two files: `<name>.dump`, made by pg_dump, and `<name>.json`, its ma
 there once both are: the dump is written under another name, and gets its own last of all.
 """
 
+import hashlib
 import json
 import os
 import re
@@ -16,17 +17,20 @@ from typing import Any, Self
 from django.conf import settings
 from django.core.serializers.json import DjangoJSONEncoder
 
+from billing.operations.base import InvalidInputError, OperationError
+
 FORMAT = 1  # of a manifest
 DUMP, MANIFEST, PARTIAL = ".dump", ".json", ".dump.partial"
+UNFINISHED = ".unfinished"  # of JSON that is being written
 RESTORED = "restored-"  # how the notes begin that restores leave
 PRIVATE_FOLDER, PRIVATE_FILE = 0o700, 0o600
 
 
-class BackupError(Exception):
+class BackupError(OperationError):
     """What a backup, or its restore, failed at: a sentence for people, with what to do next."""
 
 
-class BackupUsageError(BackupError):
+class BackupUsageError(BackupError, InvalidInputError):
     """It was asked for wrongly, or something is not set up."""
 
 
@@ -283,6 +287,12 @@ def stamp(moment: datetime) -> str:
     return f"{utc:%Y%m%dT%H%M%S}{utc.microsecond // 1000:03d}Z"
 
 
+def digest(file: Path) -> str:
+    """The SHA-256 of a file, in hexadecimal digits."""
+    with file.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()
+
+
 def prepare(where: Path) -> None:
     """Makes the folder, for us alone, if it is missing. Raises BackupError."""
     try:
@@ -294,7 +304,7 @@ def prepare(where: Path) -> None:
 
 def write(file: Path, said: Mapping[str, Any]) -> None:
     """Writes JSON whole or not at all, for us alone, and onto the disk. Raises BackupError."""
-    unfinished = file.with_name(f".{file.name}.unfinished")
+    unfinished = file.with_name(f".{file.name}{UNFINISHED}")
     try:
         unfinished.unlink(missing_ok=True)
         with open(
