@@ -1,6 +1,7 @@
 """The application's place in Django."""
 
 from django.apps import AppConfig
+from django.core import checks
 from django.core.signals import request_finished
 
 
@@ -11,5 +12,7 @@ class BillingConfig(AppConfig):
 
     def ready(self) -> None:
         from billing.alerts.web import after_requests
+        from billing.recovery.backups.checks import has_a_place_for_backups
 
         request_finished.connect(after_requests, dispatch_uid="billing.alerts")
+        checks.register(has_a_place_for_backups, deploy=True)

@@ -5,6 +5,7 @@ from django.contrib import admin
 from billing.admin import (
     alerts,
     audit,
+    backups,
     balances,
     bulk,
     customers,
@@ -36,6 +37,7 @@ for _model in list(admin.site._registry):
 __all__ = [
     "alerts",
     "audit",
+    "backups",
     "balances",
     "bulk",
     "customers",

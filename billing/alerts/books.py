@@ -12,7 +12,7 @@ from billing.database import TEXTS, as_json
 from billing.diagnosis.findings import Severity as FindingSeverity
 from billing.diagnosis.kinds import label_of
 from billing.formatting import format_age, format_money, format_time
-from billing.models import FindingRecord, LeadCredits, ReconciliationRun
+from billing.models import Assessment, FindingRecord, ReconciliationRun
 from billing.reconciliation.worklist import open_findings
 
 Run = ReconciliationRun
@@ -136,9 +136,10 @@ def ledger(look: Look) -> Iterator[Firing]:
     yield Firing(
         "Balances differ from the ledger",
         f"{counted(len(users), 'user')}{more}: {', '.join(users[:SHOWN])}"
-        f"{', …' if len(users) > SHOWN else ''}. Something wrote past the triggers, such as a"
-        " restore. The customer's page shows both sums; Tie out balance brings them together.",
-        list_page(LeadCredits, q=users[0]) if len(users) == 1 else list_page(LeadCredits),
+        f"{', …' if len(users) > SHOWN else ''}. Something wrote past the triggers. Assess the"
+        " database first: it names everybody whom it concerns. The customer's page shows both sums;"
+        " Tie out balance brings them together.",
+        list_page(Assessment),
     )
 
 

@@ -14,6 +14,7 @@ from billing.models import (
     Alert,
     AuditEvent,
     AuditLink,
+    Backup,
     BillingCustomer,
     BillingEvent,
     BillingInvoice,
@@ -67,6 +68,7 @@ MODELS = (
     FindingRecord,
     ReconciliationRun,
     MonthClose,
+    Backup,
 )
 # Settings of ours, and what is acted upon on its own page.
 EDITED = (CreditPrice, ReasonCode, BulkJob)
@@ -356,6 +358,35 @@ def run(**more: Any) -> ReconciliationRun:
     return ReconciliationRun.objects.create(**fields)
 
 
+def backup(number: int = 0, **more: Any) -> Backup:
+    """A verified one, so many days old."""
+    taken_at = timezone.now() - timedelta(days=number, minutes=5)
+    name = f"billing-{number}"
+    fields = {
+        "taken_at": taken_at,
+        "actor": "schedule",
+        "location": f"/srv/backups/{name}.dump",
+        "size": 12_345_678,
+        "seconds": 75.2,
+        "verified_at": taken_at + timedelta(seconds=75),
+        "manifest": {
+            "database": "billing",
+            "server_version": "18.1",
+            "sha256": "9f2c",
+            "contents": {
+                "rows": {"credit_entries": 1200, "lead_credits": 7, "lead_claims": 0},
+                "highest": {"credit_entries": 1234},
+                "ledger": {"delta": 60, "owed_delta": 2, "balance": 60, "owed": 2},
+                "audit_head": {"position": 41, "hash": "ab12" * 16},
+                "newest_event": {"id": "evt_9", "created_at": "2026-03-01T02:29:00+00:00"},
+                "migrations": ["billing.0001_initial"],
+            },
+        },
+        **more,
+    }
+    return Backup.objects.create(**{"name": name, **fields})
+
+
 def all_of(model: type[Model]) -> QuerySet[Any]:
     """The rows that a model's pages are about."""
     everything = model._default_manager.all()
@@ -395,6 +426,7 @@ def fill(number: int, *, start: int = 0) -> None:
         finding(f"cs_{i}")
         run()
         month(i)
+        backup(i)
         ReasonCode.objects.create(code=f"code_{i}", label=f"Reason {i}")
         grant(USER, 1, f"checkout:cs_{i}")
         grant(f"u_{i}", 1, f"invoice:in_{i}")

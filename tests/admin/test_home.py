@@ -7,6 +7,7 @@ from django.db import connection
 from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
+from pytest_django import Settings
 
 from billing.admin.home import Figure, Section
 from billing.models import (
@@ -45,7 +46,9 @@ def start_worker(*, seen: timedelta = timedelta(seconds=5)) -> None:
         )
 
 
-def test_all_is_well(support: Client) -> None:
+def test_all_is_well(support: Client, settings: Settings) -> None:
+    settings.BACKUP_FOLDER = "/srv/backups"
+    rows.backup()
     rows.inbox_event(status=Status.PROCESSED)
     start_worker()
     ReconciliationRun.objects.create(

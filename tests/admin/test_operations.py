@@ -77,6 +77,7 @@ ANSWERS = {
     "open-incident": {"target": "No webhooks come in", "started_at": "2026-01-01"},
     "hand-over-incident": {"target": "1"},
     "close-incident": {"target": "1", "report": "All was replayed."},
+    "make-backup": {"target": "database"},
     "check-month": {"target": "2026-01"},
     "sign-month": {"target": "2026-01", "explanation": "Nothing happened yet."},
     "review-month": {"target": "2026-01"},

@@ -238,7 +238,7 @@ def test_balances_that_differ_from_the_ledger(monkeypatch: pytest.MonkeyPatch) -
     past_triggers("UPDATE lead_credits SET balance = 99 WHERE user_id = 'u_ada'")
     [found] = fired("ledger", now + MINUTE).values()
     assert found.detail.startswith("1 user: u_ada.")
-    assert found.page.endswith("/leadcredits/?q=u_ada")
+    assert found.page.endswith("/billing/assessment/")
     TieOutBalance(user_id="u_ada", **BOB).apply()
     assert not fired("ledger", now + 2 * MINUTE)
 

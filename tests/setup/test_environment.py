@@ -14,6 +14,7 @@ from tests.support.databases import Database
 from tests.support.environment import VARIABLES, child_environment
 
 PRODUCTION = {
+    "BACKUP_FOLDER": "/srv/backups",
     "DATABASE_URL": "postgres://billing:secret@127.0.0.1:9/billing",
     "DJANGO_ALLOWED_HOSTS": "billing.example.com",
     "DJANGO_DEBUG": "",

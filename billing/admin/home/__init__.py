@@ -5,7 +5,7 @@ from typing import Any
 from django.http import HttpRequest
 from django.utils import timezone
 
-from billing.admin.home import alerts, findings, flow, incidents, money, runs, sections
+from billing.admin.home import alerts, backups, findings, flow, incidents, money, runs, sections
 from billing.admin.home.figures import TONES, Figure, Section
 from billing.admin.operations import GRANT, RECORD, REPLAY_MISSED, SYNC, SYNC_EVERYTHING
 from billing.permissions import VIEW_INCIDENT
@@ -39,6 +39,8 @@ def dashboard(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
             shown[-1].charts = [money.credits_by_day(now)]
     if may_view("billing.view_reconciliationrun"):
         shown.append(runs.section(now))
+    if may_view("billing.view_backup"):
+        shown.append(backups.section(now))
     shown.sort(key=lambda section: TONES.index(section.tone))
     if may_view("billing.view_billingpayment") and may_view("billing.view_paymentreversal"):
         shown.append(money.revenue(now))
