@@ -21,6 +21,7 @@ LAYERS = (
     ("reconciliation",),
     ("recovery",),
     ("alerts",),
+    ("smoke",),
     ("admin", "management", "selfservice", "tasks", "apps"),
 )
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}

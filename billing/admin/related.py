@@ -22,7 +22,7 @@ class Table:
 
     title: str
     headers: list[str]
-    rows: list[tuple[str, list[str]]]  # the address of the row's page, and its cells
+    rows: list[tuple[str, list[str]]]  # the address of the row's page or '', and its cells
     empty: str
     more: str = ""  # the address of the whole list, where not all is shown
 

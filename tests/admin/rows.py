@@ -36,6 +36,7 @@ from billing.models import (
     Purchase,
     ReasonCode,
     ReconciliationRun,
+    SmokeTest,
     StatusOverride,
     WebhookRejection,
     acting_as,
@@ -67,6 +68,7 @@ MODELS = (
     Incident,
     FindingRecord,
     ReconciliationRun,
+    SmokeTest,
     MonthClose,
     Backup,
 )
@@ -385,6 +387,18 @@ def backup(number: int = 0, **more: Any) -> Backup:
         **more,
     }
     return Backup.objects.create(**{"name": name, **fields})
+def smoke_test(**more: Any) -> SmokeTest:
+    """One that got stuck at its first step."""
+    step = {
+        "name": "buy a pack",
+        "ok": False,
+        "seconds": 60.2,
+        "detail": "The event came, and is still pending.",
+        "advice": "Start a worker: manage.py run_worker.",
+        "page": "/admin/billing/inboxevent/?status=pending",
+    }
+    fields = {"actor": "cli:erin", "mode": "sandbox", "ok": False, "steps": [step]}
+    return SmokeTest.objects.create(**{**fields, "finished_at": timezone.now(), **more})
 
 
 def all_of(model: type[Model]) -> QuerySet[Any]:
@@ -425,6 +439,7 @@ def fill(number: int, *, start: int = 0) -> None:
         incident(f"Incident {i}")
         finding(f"cs_{i}")
         run()
+        smoke_test()
         month(i)
         backup(i)
         ReasonCode.objects.create(code=f"code_{i}", label=f"Reason {i}")

@@ -1,0 +1,135 @@
+"""What can be tried where nothing may be changed, as with a key of live mode: looking."""
+
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+
+from django.conf import settings
+from django.utils import timezone
+
+from billing.alerts.firing import counted, list_page
+from billing.diagnosis.webhooks import Check, check_webhooks, webhook_url
+from billing.formatting import format_age
+from billing.gateway.client import GatewayError, StripeRefusedError, gateway
+from billing.gateway.observation import StripeDict
+from billing.ingress.handled import HANDLED
+from billing.models import CreditPrice, InboxEvent
+from billing.projection.prices import HINT
+from billing.smoke.steps import Step, Tell
+from billing.smoke.watching import in_short
+
+ON_THEIR_WAY = 60  # seconds: what is younger may still come
+# What the back office reads, which a restricted key must permit.
+READ = (
+    "customers", "subscriptions", "invoices", "charges", "checkout/sessions", "refunds",
+    "disputes", "prices", "products", "payouts", "balance_transactions", "events",
+    "webhook_endpoints",
+)  # fmt: skip
+
+Look = Callable[[], Check]
+
+
+def look(*, timeout: float, tell: Tell) -> Iterator[Step]:
+    """Read-only checks, then a signed ping that is followed until it is processed."""
+    for name, check in (
+        ("account", check_account),
+        ("permissions", check_permissions),
+        ("newest events", check_events),
+        ("prices", check_prices),
+    ):
+        tell(f"looking at: {name}")
+        started = time.monotonic()
+        made = asked(name, check)
+        yield as_step(made, time.monotonic() - started)
+    tell("checking the webhook with a signed ping")
+    started = time.monotonic()
+    for made in check_webhooks(webhook_url(), timeout=timeout):
+        yield as_step(made, time.monotonic() - started, "webhook: ")
+        started = time.monotonic()
+
+
+def as_step(check: Check, seconds: float, prefix: str = "") -> Step:
+    page = "" if check.ok else list_page(InboxEvent)
+    return Step(f"{prefix}{check.name}", check.ok, seconds, check.detail, check.advice, page)
+
+
+def asked(name: str, check: Look) -> Check:
+    """A check that asks Stripe; that it could not be asked is what it found."""
+    try:
+        return check()
+    except GatewayError as error:
+        advice = "Check STRIPE_SECRET_KEY, its permissions, the network."
+        return Check(name, False, str(error), advice)
+
+
+def check_account() -> Check:
+    """Does the key work, and for which account and mode?"""
+    account = gateway().request("get", "/v1/account")[0]
+    mode = "live" if settings.STRIPE_LIVE_MODE else "test"
+    said = f"The key works, for {account.get('id')} in {mode} mode."
+    if account.get("charges_enabled") is False:
+        return Check("account", False, f"{said} It cannot charge.", "See Stripe's dashboard.")
+    return Check("account", True, said)
+
+
+def check_permissions() -> Check:
+    """May the key read everything that the back office reads?"""
+    refused = []
+    for each in READ:
+        try:
+            gateway().page(f"/v1/{each}", {"limit": 1})
+        except StripeRefusedError:
+            refused.append(each)
+    if not refused:
+        return Check("permissions", True, f"It may read all {len(READ)} kinds that we read.")
+    return Check(
+        "permissions",
+        False,
+        f"It may not read {', '.join(refused)}.",
+        "Give the restricted key these permissions in Stripe's dashboard (Developers, API keys).",
+    )
+
+
+def check_events() -> Check:
+    """Are the newest events that Stripe has here as well?"""
+    now = int(time.time())
+    made = gateway().page("/v1/events", {"created": {"lte": now - ON_THEIR_WAY}}).data
+    wanted = [str(each["id"]) for each in made if each.get("type") in HANDLED]
+    if not wanted:
+        return Check("newest events", True, "Stripe has none yet that we handle.")
+    here = InboxEvent.objects.filter(stripe_event_id__in=wanted)
+    missing = set(wanted) - set(here.values_list("stripe_event_id", flat=True))
+    age = format_age(datetime.fromtimestamp(int(made[0]["created"]), UTC), timezone.now())
+    if not missing:
+        said = f"The newest {counted(len(wanted), 'event')} at Stripe are here, the last {age}."
+        return Check("newest events", True, said)
+    return Check(
+        "newest events",
+        False,
+        f"{len(missing):,} of the newest {len(wanted):,} events at Stripe are not here:"
+        f" {in_short(sorted(missing))}.",
+        "Bring them in: manage.py recover_outage --since ..., or replay_events --missing.",
+    )
+
+
+def check_prices() -> Check:
+    """Is every price that Stripe says is worth credits mapped here?"""
+    mapped = set(CreditPrice.objects.values_list("price_id", flat=True))
+    active = [
+        each for page in gateway().pages("/v1/prices", {"active": True}) for each in page.data
+    ]
+    unmapped = [str(each["id"]) for each in active if hinted(each) and each["id"] not in mapped]
+    known = sum(each["id"] in mapped for each in active)
+    if not unmapped:
+        said = f"{known:,} of the {counted(len(active), 'active price')} are mapped to credits."
+        return Check("prices", True, said)
+    return Check(
+        "prices",
+        False,
+        f"Worth credits by their metadata, and not mapped here: {in_short(unmapped)}.",
+        "Map them under Prices to credits, or let a sync do it: manage.py sync_from_stripe.",
+    )
+
+
+def hinted(price: StripeDict) -> bool:
+    return bool((price.get("metadata") or {}).get(HINT))
