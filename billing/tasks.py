@@ -20,6 +20,7 @@ from billing.models import BulkJob, MonthClose, ReconciliationRun
 from billing.operations import approvals, bulk, overrides
 from billing.projection import balance_sync
 from billing.reconciliation import mending, runs
+from billing.recovery.assessment import assessing
 from billing.recovery.backups import making
 from billing.revenue import facts, month_rows
 
@@ -206,6 +207,15 @@ def backup_daily(timestamp: int) -> None:
     """Every night at half past two, UTC, if there is a place for backups."""
     if settings.BACKUP_FOLDER:
         backup.defer(actor=SCHEDULE)
+
+
+@app.task(name="billing.assess", lock="billing.assess")
+def assess(actor: str, quick: bool = False) -> None:
+    """Looks whether the database is whole, as somebody asked for."""
+    with fresh_connection():
+        assessed = assessing.assess(actor=actor, tell=logger.debug, quick=quick)
+        found = ", ".join(each.name for each in assessed.damaged)
+        logger.info("the database is %s", f"damaged: {found}" if found else "not damaged")
 
 
 @app.task(name="billing.check_month", retry=ASK_AGAIN)

@@ -4,6 +4,7 @@ from django.contrib import admin
 
 from billing.admin import (
     alerts,
+    assessments,
     audit,
     backups,
     balances,
@@ -37,6 +38,7 @@ for _model in list(admin.site._registry):
 
 __all__ = [
     "alerts",
+    "assessments",
     "audit",
     "backups",
     "balances",

@@ -22,6 +22,7 @@ from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.http import require_http_methods
 
 from billing import tasks
+from billing.admin.assessment_forms import RunAssessmentForm
 from billing.admin.backup_forms import MakeBackupForm
 from billing.admin.cells import open_url, page_url
 from billing.admin.closing_forms import (
@@ -163,6 +164,7 @@ HAND_OVER_INCIDENT = OperationPage(
 )
 CLOSE_INCIDENT = OperationPage("close-incident", "task_alt", CloseIncidentForm, "Close incident")
 MAKE_BACKUP = OperationPage("make-backup", "backup", MakeBackupForm, "Make a backup")
+RUN_ASSESSMENT = OperationPage("assess", "troubleshoot", RunAssessmentForm, "Assess the database")
 CHECK_MONTH = OperationPage("check-month", "rule", CheckMonthForm, "Check against Stripe")
 SIGN_MONTH = OperationPage("sign-month", "draw", SignMonthForm, "Sign month")
 REVIEW_MONTH = OperationPage("review-month", "lock", ReviewMonthForm, "Review and close")
@@ -176,6 +178,7 @@ ALL = (
     TAKE_FINDING, SNOOZE_FINDING, ACCEPT_FINDING, REOPEN_FINDING, FIX_FINDING,
     START_RECONCILIATION, SIGN_OFF, OPEN_INCIDENT, HAND_OVER_INCIDENT, CLOSE_INCIDENT,
     MAKE_BACKUP, CHECK_MONTH, SIGN_MONTH, REVIEW_MONTH, REOPEN_MONTH,
+    RUN_ASSESSMENT, CHECK_MONTH, SIGN_MONTH, REVIEW_MONTH, REOPEN_MONTH,
 )  # fmt: skip
 PAGES = {page.name: page for page in ALL}
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from django.db import connection, transaction
 
-from billing.models.audit import CONTENT, IS_AUDIT
+from billing.models.audit import CONTENT, IS_AUDIT, AuditLink
 
 CHUNK = 2000  # links read at a time, so that memory stays flat however long the log is
 
@@ -55,6 +55,11 @@ def verify(expect: str = "", on_progress: Callable[[int], None] | None = None) -
     if not expected:
         return Verdict(links, head, f"The hash {expect} is in no link: events were cut off.")
     return Verdict(links, head, "")
+
+
+def contains(head: str) -> bool:
+    """Whether one of the links has this hash."""
+    return AuditLink.objects.filter(hash=head).exists()
 
 
 def _links() -> Iterator[tuple[int, int, str, str | None]]:

@@ -1,6 +1,7 @@
 """Every operation by its name, and how a recorded one is built again."""
 
 from billing.models import OperationRecord
+from billing.operations.assessment import RunAssessment
 from billing.operations.backups import MakeBackup
 from billing.operations.base import Actor, AnyOperation, CannotUndoError, OperationError
 from billing.operations.billing_page import CreateBillingLink
@@ -70,6 +71,7 @@ ALL: tuple[type[AnyOperation], ...] = (
     HandOverIncident,
     CloseIncident,
     MakeBackup,
+    RunAssessment,
     CheckMonth,
     SignMonth,
     ReviewMonth,

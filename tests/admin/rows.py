@@ -12,6 +12,7 @@ from django.utils import timezone
 
 from billing.models import (
     Alert,
+    Assessment,
     AuditEvent,
     AuditLink,
     Backup,
@@ -69,6 +70,7 @@ MODELS = (
     FindingRecord,
     ReconciliationRun,
     SmokeTest,
+    Assessment,
     MonthClose,
     Backup,
 )
@@ -387,6 +389,8 @@ def backup(number: int = 0, **more: Any) -> Backup:
         **more,
     }
     return Backup.objects.create(**{"name": name, **fields})
+
+
 def smoke_test(**more: Any) -> SmokeTest:
     """One that got stuck at its first step."""
     step = {
@@ -399,6 +403,23 @@ def smoke_test(**more: Any) -> SmokeTest:
     }
     fields = {"actor": "cli:erin", "mode": "sandbox", "ok": False, "steps": [step]}
     return SmokeTest.objects.create(**{**fields, "finished_at": timezone.now(), **more})
+
+
+def assessment(**more: Any) -> Assessment:
+    """One that found Ada's balance to differ from her ledger."""
+    check = {
+        "name": "ledger sums",
+        "verdict": "damaged",
+        "detail": "1 balances are not what their ledger adds up to.",
+        "advice": "manage.py tie_out_balance",
+        "page": f"/admin/billing/leadcredits/{USER}/change/",
+        "numbers": {"wrong": 1},
+        "rows": [{"id": USER, "page": f"/admin/billing/leadcredits/{USER}/change/"}],
+        "users": [USER],
+        "is_blind": False,
+    }
+    fields = {"actor": "cli:erin", "is_whole": False, "checks": [check], "users": [USER]}
+    return Assessment.objects.create(**{**fields, "finished_at": timezone.now(), **more})
 
 
 def all_of(model: type[Model]) -> QuerySet[Any]:
@@ -440,6 +461,7 @@ def fill(number: int, *, start: int = 0) -> None:
         finding(f"cs_{i}")
         run()
         smoke_test()
+        assessment()
         month(i)
         backup(i)
         ReasonCode.objects.create(code=f"code_{i}", label=f"Reason {i}")

@@ -78,6 +78,7 @@ ANSWERS = {
     "hand-over-incident": {"target": "1"},
     "close-incident": {"target": "1", "report": "All was replayed."},
     "make-backup": {"target": "database"},
+    "assess": {"target": "whole"},
     "check-month": {"target": "2026-01"},
     "sign-month": {"target": "2026-01", "explanation": "Nothing happened yet."},
     "review-month": {"target": "2026-01"},
