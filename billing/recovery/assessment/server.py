@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from django.db import Error, connection, transaction
 
+from billing.formatting import format_time
 from billing.recovery.assessment.outcomes import (
     SHOWN,
     Check,
@@ -136,7 +137,7 @@ def ids_of(table: str, block: int, which: str) -> str:
     try:
         with transaction.atomic(), connection.cursor() as cursor:
             cursor.execute(
-                f"SELECT {which}(id)::text FROM {table}"  # noqa: S608
+                f"SELECT {which}(id + 0)::text FROM {table}"  # noqa: S608  (not by the index)
                 f" WHERE ctid >= '({block},0)' AND ctid < '({block + 1},0)'"
             )
             [found] = cursor.fetchone()
@@ -158,7 +159,7 @@ def checksums(look: Look) -> Outcome:
         is_on, failures, last = cursor.fetchone()
     numbers = {"failures": int(failures)}
     if failures:
-        said = f"PostgreSQL has found {failures:,} damaged pages, the last one at {last:%F %T} UTC."
+        said = f"PostgreSQL has found {failures:,} damaged pages, the last on {format_time(last)}."
         return Outcome("checksums", Verdict.DAMAGED, said, RESTORE, numbers=numbers)
     if is_on:
         return Outcome("checksums", Verdict.OK, "No page has failed its checksum.", numbers=numbers)

@@ -11,6 +11,7 @@ from billing.models import BillingCustomer, CreditEntry, LeadClaim, LeadCredits,
 from billing.projection import ledger
 from billing.projection.ledger import Entry
 from tests.conftest import connected_to
+from tests.operations.shop import Shop
 from tests.reconciliation.world import at_home, make_base
 from tests.sandbox.server import run_sandbox
 from tests.support.databases import Database, Databases
@@ -30,9 +31,20 @@ def lived_in(
     with django_db_blocker.unblock():
         base = make_base(databases, folder, CUSTOMERS, at=datetime.now(UTC) - timedelta(minutes=5))
         with run_sandbox(base.file) as sandbox, at_home(sandbox, base.database):
+            refund(Shop(sandbox))
             spend()
     yield base.database
     databases.drop(base.database)
+
+
+def refund(shop: Shop) -> None:
+    """Packs of which two are paid back, one in part, and one is disputed."""
+    bought = [shop.buy(user_id=f"u_{n}", email=f"u{n}@example.com") for n in range(4)]
+    paid = [each["payment_intent"] for each in bought]
+    shop.sandbox.story("refund", payment_intent=paid[0])
+    shop.sandbox.story("refund", payment_intent=paid[1], amount=900)
+    shop.sandbox.story("dispute", payment_intent=paid[2])
+    shop.deliver()
 
 
 def spend() -> None:
