@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from django.conf import settings
@@ -15,6 +16,7 @@ from billing.gateway.observation import StripeDict
 from billing.ingress.handled import HANDLED
 from billing.models import CreditPrice, InboxEvent
 from billing.projection.prices import HINT
+from billing.reconciliation.lists import first_event
 from billing.smoke.steps import Step, Tell
 from billing.smoke.watching import in_short
 
@@ -31,26 +33,28 @@ Look = Callable[[], Check]
 
 def look(*, timeout: float, tell: Tell) -> Iterator[Step]:
     """Read-only checks, then a signed ping that is followed until it is processed."""
-    for name, check in (
-        ("account", check_account),
-        ("permissions", check_permissions),
-        ("newest events", check_events),
-        ("prices", check_prices),
+    for name, check, shows in (
+        ("account", check_account, None),
+        ("permissions", check_permissions, None),
+        ("newest events", check_events, InboxEvent),
+        ("prices", check_prices, CreditPrice),
     ):
         tell(f"looking at: {name}")
         started = time.monotonic()
         made = asked(name, check)
-        yield as_step(made, time.monotonic() - started)
+        yield as_step(made, time.monotonic() - started, list_page(shows) if shows else "")
     tell("checking the webhook with a signed ping")
     started = time.monotonic()
     for made in check_webhooks(webhook_url(), timeout=timeout):
-        yield as_step(made, time.monotonic() - started, "webhook: ")
+        named = replace(made, name=f"webhook: {made.name}")
+        yield as_step(named, time.monotonic() - started, list_page(InboxEvent))
         started = time.monotonic()
 
 
-def as_step(check: Check, seconds: float, prefix: str = "") -> Step:
-    page = "" if check.ok else list_page(InboxEvent)
-    return Step(f"{prefix}{check.name}", check.ok, seconds, check.detail, check.advice, page)
+def as_step(check: Check, seconds: float, page: str) -> Step:
+    """A check as a step; where it failed, with the page that shows what it looked at."""
+    shown = "" if check.ok else page
+    return Step(check.name, check.ok, seconds, check.detail, check.advice, shown)
 
 
 def asked(name: str, check: Look) -> Check:
@@ -93,10 +97,12 @@ def check_permissions() -> Check:
 def check_events() -> Check:
     """Are the newest events that Stripe has here as well?"""
     now = int(time.time())
-    made = gateway().page("/v1/events", {"created": {"lte": now - ON_THEIR_WAY}}).data
+    since = int(first_event(timezone.now()).timestamp())  # what is older was never sent to us
+    span = {"gte": since, "lte": now - ON_THEIR_WAY}
+    made = gateway().page("/v1/events", {"created": span}).data
     wanted = [str(each["id"]) for each in made if each.get("type") in HANDLED]
     if not wanted:
-        return Check("newest events", True, "Stripe has none yet that we handle.")
+        return Check("newest events", True, "Stripe has none that we handle and were to get.")
     here = InboxEvent.objects.filter(stripe_event_id__in=wanted)
     missing = set(wanted) - set(here.values_list("stripe_event_id", flat=True))
     age = format_age(datetime.fromtimestamp(int(made[0]["created"]), UTC), timezone.now())

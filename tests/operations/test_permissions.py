@@ -10,6 +10,7 @@ from django.contrib.auth.models import AnonymousUser, Group, User
 
 import billing.operations
 from billing.models import BillingEvent, CreditEntry, OperationRecord
+from billing.operations.assessment import RunAssessment
 from billing.operations.backups import MakeBackup
 from billing.operations.base import Actor, AnyOperation, InvalidInputError, NotPermittedError
 from billing.operations.billing_page import CreateBillingLink
@@ -122,6 +123,7 @@ MAKERS: dict[type[AnyOperation], Make] = {
         incident_id=1, report="It is over", actor=actor, reason=reason
     ),
     MakeBackup: lambda actor, reason: MakeBackup(actor=actor, reason=reason),
+    RunAssessment: lambda actor, reason: RunAssessment(actor=actor, reason=reason),
     CheckMonth: lambda actor, reason: CheckMonth(month="2026-10", actor=actor, reason=reason),
     SignMonth: lambda actor, reason: SignMonth(month="2026-10", actor=actor, reason=reason),
     ReviewMonth: lambda actor, reason: ReviewMonth(month="2026-10", actor=actor, reason=reason),
@@ -135,6 +137,7 @@ FOR_ENGINEERS = {
     "billing.hand_over_incident",
     "billing.close_incident",
     "billing.make_backup",
+    "billing.assess_database",
     "billing.check_month",
 }
 FOR_FINANCE = {

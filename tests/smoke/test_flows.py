@@ -108,7 +108,7 @@ def test_two_at_once_go_through_every_flow_and_leave_nothing(
 def test_a_worker_that_does_not_run_is_said_and_all_is_cleaned_up(
     back_office: BackOffice, sandbox: SandboxProcess
 ) -> None:
-    test, steps = tried(timeout=3)
+    test, steps = tried(timeout=10)
     assert test.ok is False
     stuck = steps["buy a pack"]
     assert not stuck["ok"]
@@ -136,7 +136,7 @@ def test_webhooks_that_do_not_come_or_are_refused_are_said(
 
     sandbox.post(f"/v1/webhook_endpoints/{endpoint['id']}", {"disabled": "false"})
     sandbox.control(f"webhook_endpoints/{endpoint['id']}/roll")
-    _, steps = tried(timeout=3)
+    _, steps = tried(timeout=10)
     assert "were refused since the test began" in steps["buy a pack"]["detail"]
     assert "STRIPE_WEBHOOK_SECRET" in steps["buy a pack"]["advice"]
     assert "webhookrejection" in steps["buy a pack"]["page"]

@@ -1,6 +1,9 @@
 """With a key of live mode a smoke test looks, and cannot change anything."""
 
+from datetime import UTC, datetime, timedelta
+
 import pytest
+import time_machine
 from pytest_django import Settings
 
 from billing.gateway.client import Gateway, gateway
@@ -12,6 +15,7 @@ from tests.commands.conftest import Run, run  # noqa: F401  (a fixture)
 from tests.sandbox.server import SandboxProcess
 from tests.sandbox.test_modes import LIVE_KEY, live
 from tests.support.databases import Database
+from tests.support.events import deliver, events_of
 
 LIVE_KEYS = (LIVE_KEY, LIVE_KEY.replace("sk_", "rk_"), "another-kind-of-key-of-tomorrow")
 
@@ -72,10 +76,15 @@ def test_prices_and_events_that_are_not_here_are_named(
             "metadata": {"lead_credits": "5"},
         }
     ).id
-    sandbox.advance(minutes=5)
-    test = smoke(actor="cli:test", timeout=0.2, watch=0, tell=lambda said: None, only_look=True)
+    first, *missing = events_of(sandbox)
+    deliver([first])
+    assert len(missing) == 1  # of a type that we handle
+    with time_machine.travel(datetime.now(UTC) + timedelta(minutes=5)):
+        test = smoke(actor="cli:test", timeout=1, watch=0, tell=lambda said: None, only_look=True)
     steps = {step["name"]: step for step in test.steps}
     assert price in steps["prices"]["detail"]
+    assert steps["prices"]["page"] == "/admin/billing/creditprice/"
+    assert missing[0]["id"] in steps["newest events"]["detail"]
     assert sandbox.get("/v1/charges").json()["data"] == []
 
 

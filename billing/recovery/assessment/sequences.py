@@ -14,6 +14,7 @@ from billing.recovery.assessment.outcomes import (
 # Ids are burnt by transactions that are rolled back, by a crash (32 of each sequence), and of the
 # event log by events that were there already. So many in a row in the ledger no rollback burns.
 MANY = 1_000
+OF_ONE_ROW = (0, 1)  # a table that has only row 1, whose id our code gives it itself
 SEQUENCES = """
     SELECT s.oid::regclass::text, t.oid::regclass::text, quote_ident(a.attname)
     FROM pg_depend d

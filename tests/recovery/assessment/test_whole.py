@@ -2,6 +2,7 @@
 
 import json
 
+from billing import tasks
 from billing.models import Assessment
 from billing.recovery.assessment.assessing import CHECKS, assess
 from billing.recovery.assessment.outcomes import Verdict
@@ -26,6 +27,13 @@ def test_nothing_is_said_of_a_database_that_has_lived(database: Database) -> Non
     assert (row.is_whole, row.checks) == (True, json.loads(json.dumps(assessed.as_dicts())))
     after = contents(database.url)
     assert {table for table in after if after[table] != before[table]} <= {"billing_assessments"}
+
+
+def test_the_workers_job_leaves_its_row(database: Database) -> None:
+    tasks.assess.func(actor="erin", quick=True)
+    row = Assessment.objects.get()
+    assert (row.actor, row.is_whole) == ("erin", True)
+    assert row.finished_at is not None
 
 
 def test_the_command_answers_in_json_and_in_words(database: Database) -> None:
