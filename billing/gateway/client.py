@@ -26,7 +26,7 @@ from django.db import connection
 from django.utils import timezone
 
 from billing.gateway.observation import Observation, StripeDict
-from billing.gateway.pace import wait_for_turn
+from billing.gateway.pace import is_bulk, wait_for_turn
 from billing.gateway.shapes import clean
 
 PAGE_SIZE = 100  # the most that Stripe gives at once
@@ -172,6 +172,8 @@ class Gateway:
         `StripeClient.raw_request` would decode it into OrderedDicts first, which takes
         longer than all else that a page of a list needs.
         """
+        if is_bulk():
+            wait_for_turn()
         requestor = self._client._requestor
         with _silence_remembered(), translated_errors():
             self.calls += 1
@@ -372,14 +374,17 @@ _silence: ContextVar[list[StripeSilentError] | None] = ContextVar("silence", def
 
 
 @contextmanager
-def giving_up_on_silence() -> Iterator[None]:
+def giving_up_on_silence() -> Iterator[list[StripeSilentError]]:
     """Within it, after one request without any answer the others fail at once.
 
-    For work on many objects: each would wait its own minutes for a network that is gone.
+    For work on many objects: each would wait its own minutes for a network that is gone. Gives
+    the silence that there was, if any; one within another shares it.
     """
-    token = _silence.set([])
+    outer = _silence.get()
+    so_far: list[StripeSilentError] = [] if outer is None else outer
+    token = _silence.set(so_far)
     try:
-        yield
+        yield so_far
     finally:
         _silence.reset(token)
 

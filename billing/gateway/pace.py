@@ -5,11 +5,33 @@ in bulk takes a part of them and leaves the rest to webhooks and people.
 """
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 
 from django.conf import settings
 from django.db import connection
 
 LONGEST_WAIT = 60.0  # seconds: a clock that was set back must not stop us for long
+
+
+_bulk: ContextVar[bool] = ContextVar("bulk", default=False)
+
+
+@contextmanager
+def at_bulk_pace() -> Iterator[None]:
+    """Within it each request of this thread waits for its turn: for bulk work through code that
+    else serves webhooks and people."""
+    token = _bulk.set(True)
+    try:
+        yield
+    finally:
+        _bulk.reset(token)
+
+
+def is_bulk() -> bool:
+    """Whether this thread is at bulk work."""
+    return _bulk.get()
 
 
 def wait_for_turn() -> None:

@@ -108,8 +108,13 @@ def from_event(event: StripeDict, text: str | None = None) -> IncomingEvent:
 def receive(
     events: Sequence[IncomingEvent],
     source: InboxEvent.Source = InboxEvent.Source.WEBHOOK,
+    *,
+    held: int = 0,
 ) -> list[str]:
     """Inserts what is not there yet and wakes the worker; returns the new events' ids.
+
+    Of events that are `held`, the worker is not told: for so many seconds they are left to who
+    brings them.
 
     The rows are committed before the worker is woken: a wake-up that is lost only
     costs time, since the worker also looks by itself. A duplicate of an event that
@@ -120,19 +125,29 @@ def receive(
         bound.execute(
             f"""
             INSERT INTO billing_inbox (stripe_event_id, type, object_id, customer_id,
-                api_version, livemode, body, stripe_created_at, status, reason, source)
+                api_version, livemode, body, stripe_created_at, status, reason, source,
+                next_attempt_at)
             SELECT stripe_event_id, type, object_id, customer_id, api_version, livemode, body,
-                created_at, CASE reason WHEN '' THEN %s ELSE %s END, reason, %s
+                created_at, CASE reason WHEN '' THEN %s ELSE %s END, reason, %s,
+                clock_timestamp() + make_interval(secs => %s)
             FROM {recordset(RECEIVED)}
             ON CONFLICT (stripe_event_id) DO NOTHING
             RETURNING stripe_event_id
             """,  # noqa: S608  (the columns are named above)
-            [InboxEvent.Status.PENDING, InboxEvent.Status.SET_ASIDE, source, as_json(records)],
+            [
+                InboxEvent.Status.PENDING,
+                InboxEvent.Status.SET_ASIDE,
+                source,
+                held,
+                as_json(records),
+            ],
         )
         inserted = [row[0] for row in bound.fetchall()]
     if len(inserted) < len(events):
         new = set(inserted)
         revive([e.stripe_event_id for e in events if e.stripe_event_id not in new])
+    if held:
+        return inserted
     try:
         queue.wake_worker()
     except Exception:

@@ -10,6 +10,7 @@ import logging
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from django.conf import settings
 from django.db import DataError, connection
@@ -34,6 +35,7 @@ from billing.projection.intake import Intake, bring_in
 logger = logging.getLogger(__name__)
 
 BATCH = 100
+OPEN = "status IN ('pending', 'failed')"
 LEASE = 60  # seconds for which a claimed event belongs to the worker that took it
 STRIPE = "stripe"  # the actor of what events bring
 
@@ -90,7 +92,7 @@ def drain(on_progress: Callable[[int], None] | None = None) -> Tally:
     """Processes every open event once, whenever it is due, oldest first, and returns."""
     tally = Tally()
     last = 0
-    while rows := _claim("id > %s", [last], BATCH):
+    while rows := _claim(f"{OPEN} AND id > %s", [last], BATCH):
         last = max(row.pk for row in rows)
         tally.add(process_rows(rows))
         if on_progress:
@@ -104,7 +106,7 @@ def work(batches: int) -> Tally:
     """Processes events that are due, at most so many batches; then calls receivers."""
     tally = Tally()
     for _ in range(batches):
-        rows = _claim("next_attempt_at <= clock_timestamp()", [], BATCH)
+        rows = _claim(f"{OPEN} AND next_attempt_at <= clock_timestamp()", [], BATCH)
         if not rows:
             break
         tally.add(process_rows(rows))
@@ -145,6 +147,14 @@ def process(
         results.append(_process_one(row, actor, results, within if is_last else None))
     receivers.call_due()
     return results
+
+
+def take(event_ids: Iterable[str]) -> list[Claimed]:
+    """Takes these events, the oldest in the inbox first, whatever their turn: for the length of a
+    lease, unless they are done or set aside, or another process is writing their effects."""
+    ids = list(event_ids)
+    unfinished = "status IN ('pending', 'failed', 'dead') AND stripe_event_id = ANY(%s)"
+    return _claim(unfinished, [ids], len(ids))
 
 
 def process_rows(rows: Sequence[Claimed], actor: str = STRIPE) -> list[EventResult]:
@@ -328,15 +338,15 @@ def _fail(row: Claimed, reason: str, *, final: bool) -> EventResult:
     return EventResult(row.event_id, row.type, status, reason)
 
 
-def _claim(condition: str, parameters: list[int], limit: int) -> list[Claimed]:
-    """Takes open events for the length of a lease, oldest first, past other workers'."""
+def _claim(condition: str, parameters: list[Any], limit: int) -> list[Claimed]:
+    """Takes events for the length of a lease, oldest first, past other workers'."""
     with connection.cursor() as cursor:
         cursor.execute(
             f"""
             UPDATE billing_inbox SET next_attempt_at = clock_timestamp() + make_interval(secs => %s)
             WHERE id IN (
                 SELECT id FROM billing_inbox
-                WHERE status IN ('pending', 'failed') AND {condition}
+                WHERE {condition}
                 ORDER BY id LIMIT %s FOR UPDATE SKIP LOCKED)
             RETURNING id, stripe_event_id, type, body, attempts
             """,  # noqa: S608  (the conditions are this module's own)
