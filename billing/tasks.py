@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
 
 from django.conf import settings
 from django.db import close_old_connections
@@ -20,6 +21,7 @@ from billing.models import BulkJob, MonthClose, ReconciliationRun
 from billing.operations import approvals, bulk, overrides
 from billing.projection import balance_sync
 from billing.reconciliation import mending, runs
+from billing.recovery import outage
 from billing.recovery.assessment import assessing
 from billing.recovery.backups import making
 from billing.revenue import facts, month_rows
@@ -216,6 +218,23 @@ def assess(actor: str, quick: bool = False) -> None:
         assessed = assessing.assess(actor=actor, tell=logger.debug, quick=quick)
         found = ", ".join(each.name for each in assessed.damaged)
         logger.info("the database is %s", f"damaged: {found}" if found else "not damaged")
+
+
+@app.task(name="billing.recover", lock="billing.recover", retry=ASK_AGAIN)
+def recover(kind: str, since: str, until: str | None, critical: bool, actor: str) -> None:
+    """Recovers what an outage lost; goes on where a killed worker left it.
+
+    Where somebody's command is at it, or Stripe does not answer, it is tried again for an hour.
+    """
+    with fresh_connection():
+        recovery = outage.recover(
+            kind,
+            since=datetime.fromisoformat(since),
+            until=datetime.fromisoformat(until) if until else None,
+            critical_only=critical,
+            actor=actor,
+        )
+        logger.info("recovery %s: %s", recovery.pk, recovery.report.get("by_status"))
 
 
 @app.task(name="billing.check_month", retry=ASK_AGAIN)

@@ -63,6 +63,7 @@ from billing.admin.incident_forms import CloseIncidentForm, HandOverIncidentForm
 from billing.admin.invoice_forms import CancelForm, MarkPaidForm, PayForm, ResendForm, VoidForm
 from billing.admin.link_forms import BillingLinkForm, CheckoutLinkForm, PortalLinkForm
 from billing.admin.note_forms import AddNoteForm, WithdrawNoteForm
+from billing.admin.recovery_forms import StartRecoveryForm
 from billing.admin.replay_forms import ReplayMissedForm
 from billing.admin.subscription_forms import EndOverrideForm, OverrideForm, RecordForm
 from billing.gateway.client import GatewayError
@@ -165,6 +166,9 @@ HAND_OVER_INCIDENT = OperationPage(
 CLOSE_INCIDENT = OperationPage("close-incident", "task_alt", CloseIncidentForm, "Close incident")
 MAKE_BACKUP = OperationPage("make-backup", "backup", MakeBackupForm, "Make a backup")
 RUN_ASSESSMENT = OperationPage("assess", "troubleshoot", RunAssessmentForm, "Assess the database")
+START_RECOVERY = OperationPage(
+    "start-recovery", "healing", StartRecoveryForm, "Recover what was missed"
+)
 CHECK_MONTH = OperationPage("check-month", "rule", CheckMonthForm, "Check against Stripe")
 SIGN_MONTH = OperationPage("sign-month", "draw", SignMonthForm, "Sign month")
 REVIEW_MONTH = OperationPage("review-month", "lock", ReviewMonthForm, "Review and close")
@@ -179,6 +183,7 @@ ALL = (
     START_RECONCILIATION, SIGN_OFF, OPEN_INCIDENT, HAND_OVER_INCIDENT, CLOSE_INCIDENT,
     MAKE_BACKUP, CHECK_MONTH, SIGN_MONTH, REVIEW_MONTH, REOPEN_MONTH,
     RUN_ASSESSMENT, CHECK_MONTH, SIGN_MONTH, REVIEW_MONTH, REOPEN_MONTH,
+    START_RECOVERY, CHECK_MONTH, SIGN_MONTH, REVIEW_MONTH, REOPEN_MONTH,
 )  # fmt: skip
 PAGES = {page.name: page for page in ALL}
 

@@ -2,17 +2,13 @@
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from urllib.parse import urlencode
 
-from django.urls import reverse
-
-from billing.alerts.firing import Firing, Look, Severity, counted, home_page
+from billing.alerts.firing import Firing, Look, Severity, counted, home_page, outage_page
 from billing.diagnosis.webhooks import Check, check_secret, endpoint_checks, webhook_url
 from billing.formatting import format_time
 from billing.gateway.client import StripeRefusedError, gateway
 from billing.ingress.handled import HANDLED
 from billing.models import InboxEvent
-from billing.operations.selection import UNDELIVERED
 
 EVERY_TEN_MINUTES = timedelta(minutes=10)
 SILENT_LONG = timedelta(minutes=5)
@@ -29,6 +25,7 @@ TITLES = {
     "events": "The webhook endpoint is not sent all the events that we need",
 }
 CAN_WAIT = ("version",)
+RECOVER = "What was missed meanwhile: manage.py recover_outage brings it in."
 
 
 def endpoint(look: Look) -> Iterator[Firing]:
@@ -45,7 +42,7 @@ def endpoint(look: Look) -> Iterator[Firing]:
         yield Firing(
             "Stripe does not let us see the webhook endpoint",
             f"{str(error).rstrip('. ')}. Check STRIPE_SECRET_KEY and its permissions.",
-            home_page(),
+            outage_page(),
             key="key",
         )
 
@@ -56,8 +53,9 @@ def failed(checks: Iterator[Check]) -> Iterator[Check]:
 
 def misconfigured(check: Check) -> Firing:
     severity = Severity.WARNING if check.name in CAN_WAIT else Severity.DANGER
-    detail = f"{check.detail} {check.advice}".strip()
-    return Firing(TITLES[check.name], detail, home_page(), severity, key=check.name)
+    after = "" if check.name in CAN_WAIT else RECOVER
+    detail = " ".join(filter(None, (check.detail, check.advice, after)))
+    return Firing(TITLES[check.name], detail, outage_page(), severity, key=check.name)
 
 
 def undelivered(look: Look) -> Iterator[Firing]:
@@ -85,15 +83,9 @@ def undelivered(look: Look) -> Iterator[Firing]:
         "Stripe could not deliver events to us",
         f"{counted(len(missing), 'event')}{more}, the oldest of {format_time(oldest)}, never came"
         " here. See why in Stripe's dashboard (Developers, Webhooks) and with manage.py"
-        " check_webhooks; then replay what was missed.",
-        replay_page(oldest),
+        " check_webhooks; manage.py recover_outage brings in what was missed.",
+        outage_page(oldest),
     )
-
-
-def replay_page(since: datetime) -> str:
-    """The form that replays what Stripe could not deliver, filled in."""
-    query = {"source": UNDELIVERED, "since": since.strftime("%Y-%m-%dT%H:%M:%S")}
-    return f"{reverse('admin:billing_operation', args=['replay-missed'])}?{urlencode(query)}"
 
 
 def silent(look: Look) -> Iterator[Firing]:

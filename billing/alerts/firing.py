@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any
 from urllib.parse import urlencode
@@ -67,6 +67,14 @@ def list_page(model: type[Model], **query: str) -> str:
 
 def home_page() -> str:
     return reverse("admin:index")
+
+
+def outage_page(since: datetime | None = None) -> str:
+    """The page that leads through an outage, with when it began, where that is known."""
+    path = reverse("admin:billing_outage")
+    if since is None:
+        return path
+    return f"{path}?{urlencode({'since': since.astimezone(UTC).strftime('%Y-%m-%dT%H:%M:%S')})}"
 
 
 def counted(number: int, one: str, several: str = "") -> str:

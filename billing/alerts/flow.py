@@ -7,7 +7,14 @@ from typing import Any
 from django.db import connection
 from django.db.models import Count, Min, Q
 
-from billing.alerts.firing import Firing, Look, Severity, counted, list_page
+from billing.alerts.firing import (
+    Firing,
+    Look,
+    Severity,
+    counted,
+    list_page,
+    outage_page,
+)
 from billing.diagnosis.webhooks import PING
 from billing.formatting import format_age, format_time
 from billing.models import InboxEvent, WebhookRejection
@@ -72,8 +79,9 @@ def quiet(look: Look) -> Iterator[Firing]:
         "No event has come from Stripe for unusually long",
         f"The last one came at {format_time(last)}, {format_age(last, look.now)}. At this hour the"
         f" longest gap is usually {in_words(usual)}. Run manage.py check_webhooks: it says whether"
-        " the endpoint is enabled and reached. Once it is, replay what was missed.",
-        list_page(InboxEvent),
+        " the endpoint is enabled and reached. Until it is, manage.py recover_outage --critical"
+        " brings in what is critical; then, without it, all that was missed.",
+        outage_page(last - WINDOW),
     )
 
 
@@ -112,8 +120,9 @@ def refused(look: Look) -> Iterator[Firing]:
         f"{total:,} of {total + received:,} in the past 15 minutes:"
         f" {'; '.join(f'{n:,} × {reason}' for reason, n in most)}. After a wrong signature, set"
         " STRIPE_WEBHOOK_SECRET to the secret that Stripe's dashboard shows, and start the web"
-        " server again. Stripe sends again what was refused.",
-        list_page(WebhookRejection, since="hour"),
+        " server again. Stripe sends again what was refused; manage.py recover_outage brings it in"
+        " at once.",
+        outage_page(),
     )
 
 

@@ -123,7 +123,7 @@ def check_status(endpoint: StripeDict) -> Check:
         False,
         f"The endpoint is {endpoint.get('status')}: Stripe sends nothing.",
         "Enable it in Stripe's dashboard, then bring in what was missed:"
-        " manage.py replay_events --undelivered --reason ...",
+        " manage.py recover_outage --since ...",
     )
 
 
@@ -181,7 +181,7 @@ def check_deliveries(stripe: Gateway) -> Check:
         " last day, and they were not processed here.",
         "See why in Stripe's dashboard (Developers, Webhooks). After a wrong signature: set"
         " STRIPE_WEBHOOK_SECRET to the secret shown there. Then bring them in:"
-        " manage.py replay_events --undelivered --reason ...",
+        " manage.py recover_outage --since ...",
     )
 
 

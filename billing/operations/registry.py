@@ -29,6 +29,7 @@ from billing.operations.overrides import EndOverride, OverrideStatus
 from billing.operations.people import MergeCustomers
 from billing.operations.purchases import AttributePayment, GrantPurchase
 from billing.operations.recording import RecordSubscription
+from billing.operations.recoveries import StartRecovery
 from billing.operations.replay import ReplayEvents
 from billing.operations.runs import SignOffRun, StartReconciliation
 from billing.operations.subscriptions import ReactivateSubscription
@@ -72,6 +73,7 @@ ALL: tuple[type[AnyOperation], ...] = (
     CloseIncident,
     MakeBackup,
     RunAssessment,
+    StartRecovery,
     CheckMonth,
     SignMonth,
     ReviewMonth,

@@ -11,15 +11,15 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 
-from django.db import connection
+from django.db import connection, transaction
 from django.db.models import F
 from django.utils import timezone
 
-from billing.formatting import format_time
+from billing.formatting import iso_time
 from billing.gateway.client import Gateway, GatewayError, gateway
-from billing.models import Recovery
-from billing.operations.base import InvalidInputError
+from billing.models import BillingEvent, Recovery, acting_as
 from billing.operations.incidents import open_incidents
+from billing.operations.recoveries import check
 from billing.recovery import events, objects, processing, reporting
 
 logger = logging.getLogger(__name__)
@@ -67,16 +67,6 @@ def recover(
         recovery = _interrupted(asked, until) or _started(asked, until, actor)
         _work(recovery, on_progress, grace)
         return recovery
-
-
-def check(since: datetime, until: datetime | None) -> None:
-    """Raises InvalidInputError for a window that is to come, or ends before it begins."""
-    if since > timezone.now():
-        raise InvalidInputError(
-            f"{format_time(since)} is to come: name when the trouble began, in UTC."
-        )
-    if until is not None and until < since:
-        raise InvalidInputError("The window ends before it begins: --until comes after --since.")
 
 
 @contextmanager
@@ -140,10 +130,7 @@ def _work(recovery: Recovery, on_progress: Tell | None, grace: timedelta | None)
             clock.enter(stage)
             _do(stage, recovery, stripe, clock.tell, grace)
             clock.leave()
-        recovery.stage, recovery.status = "", Status.DONE
-        recovery.finished_at = timezone.now()
-        reporting.report(recovery)
-        recovery.save(update_fields=["stage", "status", "finished_at", "report"])
+        _finish(recovery)
     except GatewayError as error:
         recovery.status, recovery.error = Status.FAILED, str(error)
         recovery.save(update_fields=["status", "error"])
@@ -151,6 +138,26 @@ def _work(recovery: Recovery, on_progress: Tell | None, grace: timedelta | None)
     finally:
         clock.leave()
         recovery.refresh_from_db()
+
+
+def _finish(recovery: Recovery) -> None:
+    """Says that it has come to its end, and what it came to; the audit log does, too."""
+    recovery.stage, recovery.status = "", Status.DONE
+    recovery.finished_at = timezone.now()
+    reporting.report(recovery)
+    said = {
+        "recovery": recovery.pk,
+        "admin": recovery.actor,
+        "since": iso_time(recovery.since),
+        "until": iso_time(recovery.until),
+        "missed": recovery.report["missed_as"],
+        "by_status": recovery.report["by_status"],
+        "needs_people": reporting.waiting_for_people(recovery),
+        "summary": f"{recovery} came to its end.",
+    }
+    with transaction.atomic(), acting_as(recovery.actor):
+        recovery.save(update_fields=["stage", "status", "finished_at", "report"])
+        BillingEvent.objects.create(type="manual.recovery_finished", payload=said)
 
 
 def _place(recovery: Recovery, stages: tuple[str, ...]) -> int:

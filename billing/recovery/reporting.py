@@ -6,7 +6,7 @@ from django.db.models import Count
 
 from billing.formatting import iso_time
 from billing.models import MissedEvent, Recovery
-from billing.recovery import objects, queue
+from billing.recovery import events, objects, queue, words
 
 NAMED = 100  # failed events in the report; all of them are on the recovery's page
 
@@ -47,3 +47,22 @@ def waiting_for_people(recovery: Recovery) -> int:
     failed = recovery.report.get("failed") or {}
     left = recovery.report.get("left") or {}
     return int(failed.get("count", 0)) + int(left.get("count", 0))
+
+
+def document(recovery: Recovery) -> dict[str, Any]:
+    """A recovery for programs."""
+    return {
+        "recovery": recovery.pk,
+        "kind": recovery.kind,
+        "critical": recovery.critical_only,
+        "window": {"since": iso_time(recovery.since), "until": iso_time(recovery.until)},
+        "listed": {name: recovery.counts.get(name, 0) for name in events.COUNTED},
+        **recovery.report,
+        "brought_in": recovery.counts.get("brought_in", {}),
+        "calls": recovery.counts.get("calls", {}),
+        "api_calls": recovery.api_calls,
+        "seconds": round(recovery.seconds, 1),
+        "run": recovery.run_id,
+        "incident": recovery.incident_id,
+        "queue": words.queue_as_dicts(words.queue_of(recovery)) if recovery.critical_only else None,
+    }

@@ -30,6 +30,7 @@ from billing.models import (
     Incident,
     LeadClaim,
     LeadCredits,
+    MissedEvent,
     MonthClose,
     Note,
     OperationRecord,
@@ -37,6 +38,7 @@ from billing.models import (
     Purchase,
     ReasonCode,
     ReconciliationRun,
+    Recovery,
     SmokeTest,
     StatusOverride,
     WebhookRejection,
@@ -71,6 +73,7 @@ MODELS = (
     ReconciliationRun,
     SmokeTest,
     Assessment,
+    Recovery,
     MonthClose,
     Backup,
 )
@@ -422,6 +425,56 @@ def assessment(**more: Any) -> Assessment:
     return Assessment.objects.create(**{**fields, "finished_at": timezone.now(), **more})
 
 
+def recovery(**more: Any) -> Recovery:
+    """A recovery of two hours that left one event to people, unless told otherwise."""
+    now = timezone.now().replace(microsecond=0)
+    fields = {
+        "kind": "outage",
+        "status": "done",
+        "since": now - timedelta(hours=2),
+        "until": now,
+        "actor": "erin",
+        "started_at": now - timedelta(seconds=80),
+        "finished_at": now,
+        "seconds": 75.2,
+        "api_calls": 12,
+        "counts": {"listed": 9, "here": 6, "calls": {"listing": 1, "comparing": 11}},
+        "report": {
+            "missed": 3,
+            "missed_as": {"undelivered": 2, "unstored": 1},
+            "types": {"invoice.paid": 3},
+            "failed": {"count": 1, "events": []},
+            "left": {"count": 0, "findings": []},
+        },
+        **more,
+    }
+    return Recovery.objects.create(**fields)
+
+
+def missed_event(recovery: Recovery, number: int, **more: Any) -> MissedEvent:
+    """A paid pack whose event failed, unless told otherwise."""
+    session = {
+        "id": f"cs_{number}", "object": "checkout.session", "customer": CUSTOMER,
+        "client_reference_id": USER, "amount_total": 4500, "currency": "usd",
+        "payment_status": "paid", "mode": "payment",
+    }  # fmt: skip
+    fields = {
+        "position": number,
+        "stripe_event_id": f"evt_missed_{number}",
+        "type": "checkout.session.completed",
+        "object_id": session["id"],
+        "customer_id": CUSTOMER,
+        "created_at": recovery.since,
+        "body": json.dumps({"data": {"object": session}}),
+        "missed_as": "undelivered",
+        "rank": 1,
+        "status": "failed",
+        "said": "Stripe refused: no such price.",
+        **more,
+    }
+    return MissedEvent.objects.create(recovery=recovery, **fields)
+
+
 def all_of(model: type[Model]) -> QuerySet[Any]:
     """The rows that a model's pages are about."""
     everything = model._default_manager.all()
@@ -462,6 +515,7 @@ def fill(number: int, *, start: int = 0) -> None:
         run()
         smoke_test()
         assessment()
+        missed_event(recovery(), i)
         month(i)
         backup(i)
         ReasonCode.objects.create(code=f"code_{i}", label=f"Reason {i}")

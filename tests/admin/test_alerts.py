@@ -7,8 +7,7 @@ from django.test import Client
 from django.utils import timezone
 
 from billing.admin.cells import changelist_url, page_url
-from billing.alerts.at_stripe import replay_page
-from billing.alerts.firing import list_page
+from billing.alerts.firing import list_page, outage_page
 from billing.models import Alert, InboxEvent, LeadCredits, WebhookRejection
 from tests.admin import rows
 
@@ -42,9 +41,9 @@ def test_open_and_resolved_alerts(support: Client) -> None:
     assert "It lasted 1 hour, from" in page
 
 
-def test_what_was_not_delivered_leads_to_its_replay(support: Client) -> None:
+def test_what_was_not_delivered_leads_to_the_page_that_recovers_it(support: Client) -> None:
     since = timezone.now() - timedelta(hours=2)
-    page = support.get(replay_page(since)).content.decode()
+    page = support.get(outage_page(since)).content.decode()
     assert f'value="{since:%Y-%m-%dT%H:%M:%S}"' in page
 
 

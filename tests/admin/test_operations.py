@@ -79,6 +79,7 @@ ANSWERS = {
     "close-incident": {"target": "1", "report": "All was replayed."},
     "make-backup": {"target": "database"},
     "assess": {"target": "whole"},
+    "start-recovery": {"target": "2026-01-01", "what": "critical"},
     "check-month": {"target": "2026-01"},
     "sign-month": {"target": "2026-01", "explanation": "Nothing happened yet."},
     "review-month": {"target": "2026-01"},

@@ -160,7 +160,7 @@ def test_the_endpoint_at_stripe_and_what_it_could_not_deliver(shop: Shop) -> Non
     assert not fired("undelivered")  # on their way yet
     [found] = fired("undelivered", now + 7 * MINUTE).values()
     assert "never came here" in found.detail
-    assert "/run/replay-missed/?source=undelivered&since=" in found.page
+    assert "/recovery/step-by-step/?since=" in found.page
     shop.deliver()
     assert not fired("undelivered", now + 7 * MINUTE)
 

@@ -100,7 +100,7 @@ def test_what_stripe_could_not_deliver_is_counted_until_it_was_processed(
     with time_machine.travel(datetime.now(UTC) + timedelta(minutes=5)):
         found = checks(run("check_webhooks", "--url", URL, "--json"))["deliveries"]
     assert not found["ok"]
-    assert "replay_events --undelivered" in found["advice"]
+    assert "recover_outage --since" in found["advice"]
     assert 0 < int(re.findall(r"\d+", found["detail"])[0]) < made
     shop.deliver()
     with time_machine.travel(datetime.now(UTC) + timedelta(minutes=5)):

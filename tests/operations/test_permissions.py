@@ -33,6 +33,7 @@ from billing.operations.overrides import EndOverride, OverrideStatus
 from billing.operations.people import MergeCustomers
 from billing.operations.purchases import AttributePayment, GrantPurchase
 from billing.operations.recording import RecordSubscription
+from billing.operations.recoveries import StartRecovery
 from billing.operations.replay import ReplayEvents
 from billing.operations.runs import SignOffRun, StartReconciliation
 from billing.operations.subscriptions import ReactivateSubscription
@@ -111,6 +112,9 @@ MAKERS: dict[type[AnyOperation], Make] = {
     FixFinding: lambda actor, reason: FixFinding(finding_id=1, actor=actor, reason=reason),
     StartReconciliation: lambda actor, reason: StartReconciliation(
         kind="daily", actor=actor, reason=reason
+    ),
+    StartRecovery: lambda actor, reason: StartRecovery(
+        since="2026-01-01", actor=actor, reason=reason
     ),
     SignOffRun: lambda actor, reason: SignOffRun(run_id=1, actor=actor, reason=reason),
     OpenIncident: lambda actor, reason: OpenIncident(
