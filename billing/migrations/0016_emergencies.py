@@ -179,6 +179,7 @@ class Migration(migrations.Migration):
                 ('kind', models.TextField(choices=[('note', 'Note'), ('told', 'Told')])),
                 ('text', models.TextField()),
                 ('told', models.JSONField(default=list, help_text='Who was told.')),
+                ('by', models.TextField(blank=True, db_default='')),
                 ('actor', models.TextField()),
                 ('operation_key', models.TextField(unique=True)),
                 ('created_at', models.DateTimeField(db_default=billing.models.events.ClockTimestamp())),
@@ -208,6 +209,34 @@ class Migration(migrations.Migration):
         migrations.AddConstraint(
             model_name='missedevent',
             constraint=models.UniqueConstraint(fields=('recovery', 'stripe_event_id'), name='billing_missed_events_once'),
+        ),
+        migrations.AddField(
+            model_name='incident',
+            name='figures',
+            field=models.JSONField(default=dict),
+        ),
+        migrations.AddField(
+            model_name='alertmessage',
+            name='entry',
+            field=models.ForeignKey(null=True, on_delete=django.db.models.deletion.PROTECT, related_name='messages', to='billing.incidententry'),
+        ),
+        migrations.AlterField(
+            model_name='alertmessage',
+            name='alert',
+            field=models.ForeignKey(null=True, on_delete=django.db.models.deletion.CASCADE, related_name='messages', to='billing.alert'),
+        ),
+        migrations.AlterField(
+            model_name='alertmessage',
+            name='occasion',
+            field=models.TextField(choices=[('opened', 'Opened'), ('resolved', 'Resolved'), ('written', 'Written by hand')]),
+        ),
+        migrations.AddConstraint(
+            model_name='alertmessage',
+            constraint=models.UniqueConstraint(fields=('entry', 'way'), name='billing_entry_messages_once'),
+        ),
+        migrations.AddConstraint(
+            model_name='alertmessage',
+            constraint=models.CheckConstraint(condition=models.Q(('alert__isnull', True), ('entry__isnull', True), _connector='XOR'), name='billing_alert_messages_of_one'),
         ),
         migrations.RunPython(create_roles, migrations.RunPython.noop),
     ]

@@ -4,7 +4,7 @@ from django.db import models
 from django.db.models import Q
 
 from billing.models.events import ClockTimestamp
-from billing.models.incidents import Incident
+from billing.models.incidents import Incident, IncidentEntry
 
 
 class Alert(models.Model):
@@ -49,7 +49,7 @@ class Alert(models.Model):
 
 
 class AlertMessage(models.Model):
-    """One message of an alert by one way: made with what it tells, and kept until it went out.
+    """One message of an alert, or of an incident's entry, by one way: kept until it went out.
 
     `next_attempt_at` (UTC) is when it may be tried (again), and serves as the lease of who tries
     it; null once it is given up. A message whose sender is killed goes out a second time rather
@@ -59,12 +59,16 @@ class AlertMessage(models.Model):
     class Occasion(models.TextChoices):
         OPENED = "opened", "Opened"
         RESOLVED = "resolved", "Resolved"
+        WRITTEN = "written", "Written by hand"
 
     class Way(models.TextChoices):
         EMAIL = "email", "Email"
         WEBHOOK = "webhook", "Webhook"
 
-    alert = models.ForeignKey(Alert, on_delete=models.CASCADE, related_name="messages")
+    alert = models.ForeignKey(Alert, null=True, on_delete=models.CASCADE, related_name="messages")
+    entry = models.ForeignKey(
+        IncidentEntry, null=True, on_delete=models.PROTECT, related_name="messages"
+    )
     occasion = models.TextField(choices=Occasion)
     way = models.TextField(choices=Way)
     attempts = models.PositiveIntegerField(db_default=0)
@@ -79,7 +83,12 @@ class AlertMessage(models.Model):
         constraints = [
             models.UniqueConstraint(
                 fields=["alert", "occasion", "way"], name="billing_alert_messages_once"
-            )
+            ),
+            models.UniqueConstraint(fields=["entry", "way"], name="billing_entry_messages_once"),
+            models.CheckConstraint(
+                condition=Q(alert__isnull=True) ^ Q(entry__isnull=True),
+                name="billing_alert_messages_of_one",
+            ),
         ]
         indexes = [
             models.Index(

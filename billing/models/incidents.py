@@ -1,7 +1,7 @@
 """Incidents: times of trouble that somebody looks after, from their start to a closing report."""
 
 from django.db import models
-from django.db.models import Q
+from django.db.models import Q, QuerySet
 
 from billing.models.events import ClockTimestamp
 from billing.models.guards import append_only, audit_raw_sql
@@ -12,7 +12,8 @@ class Incident(models.Model):
 
     The trouble began at `started_at`, which is mostly before `opened_at`, when somebody said so;
     `ended_at` is null while it is open. `alert` is what it was opened from, and `operation_key`
-    the operation that opened it.
+    the operation that opened it. `figures` are what its report says in numbers, as they were when
+    it was closed.
     """
 
     title = models.TextField()
@@ -23,6 +24,7 @@ class Incident(models.Model):
     opened_at = models.DateTimeField(db_default=ClockTimestamp())
     closed_by = models.TextField(blank=True, db_default="")
     closing_report = models.TextField(blank=True, db_default="")
+    figures = models.JSONField(default=dict)
     alert = models.ForeignKey(
         "Alert", null=True, blank=True, on_delete=models.PROTECT, related_name="incidents"
     )
@@ -44,8 +46,22 @@ class Incident(models.Model):
         return self.title
 
 
+def open_incidents() -> QuerySet[Incident]:
+    """Those that are open, the latest trouble first."""
+    return Incident.objects.filter(ended_at=None)
+
+
+def current_incident() -> Incident | None:
+    """The one that what is done now belongs to: the open one with the latest trouble."""
+    return open_incidents().first()
+
+
 class IncidentEntry(models.Model):
-    """What was written down in an incident, or who was told of it and how. It stays as it is."""
+    """What was written down in an incident, or who was told of it and how. It stays as it is.
+
+    `told` are the email addresses that a message goes to, and `team` for those whom the alerts
+    tell; where somebody told them otherwise, `by` says how, and they are names.
+    """
 
     class Kind(models.TextChoices):
         NOTE = "note", "Note"
@@ -55,6 +71,7 @@ class IncidentEntry(models.Model):
     kind = models.TextField(choices=Kind)
     text = models.TextField()
     told = models.JSONField(default=list, help_text="Who was told.")
+    by = models.TextField(blank=True, db_default="")
     actor = models.TextField()
     operation_key = models.TextField(unique=True)
     created_at = models.DateTimeField(db_default=ClockTimestamp())

@@ -4,6 +4,7 @@ from typing import Any
 
 from django.db import models
 from django.db.models import Q
+from django.db.models.functions import Now
 
 from billing.models.events import ClockTimestamp
 from billing.models.incidents import Incident
@@ -142,6 +143,8 @@ class FindingRecord(models.Model):
         RESOLVED = "resolved", "Resolved"
 
     ITSELF = "itself"
+    # What waits for somebody: open ones, and those put off until a time that has passed.
+    OPEN = Q(state=State.OPEN) | Q(state=State.SNOOZED, snoozed_until__lte=Now())
 
     kind = models.TextField()
     subject = models.TextField()
