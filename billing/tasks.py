@@ -11,7 +11,7 @@ from django.utils import timezone
 from procrastinate import RetryStrategy
 from procrastinate.contrib.django import app
 
-from billing.alerts import heartbeat, rules
+from billing.alerts import heartbeat, rules, telling
 from billing.alerts.watch import watch as watch_rules
 from billing.gateway.client import GatewayError
 from billing.ingress import worker
@@ -155,6 +155,13 @@ def watch_outside(timestamp: int) -> None:
         watch_rules(rules.OUTSIDE)
 
 
+@app.task(name="billing.tell")
+def tell() -> None:
+    """Sends what somebody told of an incident; what is not taken then, `watch` sends."""
+    with fresh_connection():
+        telling.tell(timezone.now())
+
+
 @app.periodic(cron="* * * * *")
 @app.task(name="billing.retry_stalled_jobs", queueing_lock="billing.retry_stalled_jobs")
 async def retry_stalled_jobs(timestamp: int) -> None:
@@ -166,13 +173,16 @@ async def retry_stalled_jobs(timestamp: int) -> None:
 
 
 @app.task(name="billing.reconcile", lock="billing.reconcile", retry=ASK_AGAIN)
-def reconcile(kind: str, actor: str) -> None:
+def reconcile(kind: str, actor: str, since: str | None = None) -> None:
     """Compares our books with Stripe's; goes on where a killed worker left it.
+
+    `since` (ISO 8601, UTC) is where it begins, instead of where the last one ended.
 
     Where somebody's command is at it, or Stripe does not answer, it is tried again for an hour.
     """
     with fresh_connection():
-        run = runs.reconcile(kind, actor=actor)
+        start = datetime.fromisoformat(since) if since else None
+        run = runs.reconcile(kind, actor=actor, since=start)
         if kind == ReconciliationRun.Kind.DAILY:
             heartbeat.beat()
         logger.info("reconciliation %s (%s) found %s differences", run.pk, kind, run.found)

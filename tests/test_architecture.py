@@ -17,6 +17,7 @@ LAYERS = (
     ("projection",),
     ("ingress",),
     ("diagnosis", "revenue"),
+    ("incidents",),
     ("operations",),
     ("reconciliation",),
     ("recovery",),

@@ -1,13 +1,19 @@
 """What the alerts' rules found: open and over, who was told, and the page that shows it."""
 
+from typing import Any
+
 from django.contrib import admin
 from django.contrib.admin import display
 from django.db.models import Q, QuerySet
+from django.http import HttpRequest
+from django.template.response import TemplateResponse
+from django.urls import reverse
 
 from billing.admin import cells
 from billing.admin.base import ReadOnlyAdmin
 from billing.admin.filters import choice_filter, since_filter
 from billing.admin.forms import User
+from billing.admin.incident_forms import proposed_start
 from billing.admin.offers import Offer, ShownOffer
 from billing.admin.operations import OPEN_INCIDENT
 from billing.alerts.rules import ALL, names
@@ -40,6 +46,7 @@ class AlertAdmin(ReadOnlyAdmin):
         choice_filter("rule", "rule", [(rule, rule, Q(rule=rule)) for rule in sorted(names(ALL))]),
         since_filter("opened_at", "time"),
     )
+    list_before_template = "admin/billing/list_starts.html"  # type: ignore[assignment]  # a path
     search_fields = ("title",)
     search_help_text = "Words of the title or the detail"
     sortable_by = ("opened",)
@@ -56,6 +63,7 @@ class AlertAdmin(ReadOnlyAdmin):
                     "shows",
                     ("opened", "resolved"),
                     ("seen", "rule_words"),
+                    "incident_words",
                 )
             },
         ),
@@ -66,7 +74,7 @@ class AlertAdmin(ReadOnlyAdmin):
         Offer(
             OPEN_INCIDENT,
             target=lambda row: row.title,
-            answers=lambda row: {"alert": str(row.pk)},
+            answers=lambda row: {"alert": str(row.pk), "started_at": proposed_start()},
             refusal=lambda row: of_alert(row.pk),
             single=True,
         ),
@@ -76,6 +84,7 @@ class AlertAdmin(ReadOnlyAdmin):
     severity_words = cells.text_column("severity", "Severity")
     detail_words = cells.paragraph_column("detail", "Detail")
     detail_brief = cells.brief_column("detail", "Detail")
+    incident_words = cells.incident_column()
     opened = cells.time_column("opened_at", "Since")
     seen = cells.time_column("last_seen_at", "Last seen")
     resolved = cells.time_column("resolved_at", "Resolved")
@@ -106,10 +115,21 @@ class AlertAdmin(ReadOnlyAdmin):
         return f"{row.title}, since {format_time(row.opened_at)}.", row.severity
 
     def buttons(self, row: Alert, user: User) -> list[ShownOffer]:
-        return [ShownOffer("Show it", "visibility", row.page, "")] if is_path(row.page) else []
+        shows = [ShownOffer("Show it", "visibility", row.page, "")] if is_path(row.page) else []
+        return [*shows, to_do()]
+
+    def changelist_view(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> TemplateResponse:
+        return super().changelist_view(request, {"starts": [to_do()], **(extra_context or {})})
 
     def find(self, rows: QuerySet[Alert], term: str) -> QuerySet[Alert]:
         return rows.filter(Q(title__icontains=term) | Q(detail__icontains=term))
+
+
+def to_do() -> ShownOffer:
+    """Where it says what to do."""
+    return ShownOffer("Emergencies", "emergency", reverse("admin:billing_emergencies"), "")
 
 
 def open_label(row: Alert) -> str:

@@ -211,6 +211,7 @@ def show_progress(request: HttpRequest, job: BulkJob, page: OperationPage) -> Ht
         "chosen": chosen,
         "is_running": job.status == BulkJob.Status.RUNNING,
         "is_stopped": job.status == BulkJob.Status.STOPPED,
+        "incident_url": cells.page_url(job.incident) if job.incident else "",
     }
     return show(request, job, page, "bulk_progress", more)
 

@@ -282,5 +282,13 @@ def json_column(field: str, title: str) -> Column:
     return column(lambda row: json_block(getattr(row, field)), title)
 
 
+def incident_column() -> Column:
+    """The incident that a row belongs to."""
+    return column(
+        lambda row: link(page_url(row.incident), row.incident.title) if row.incident else EMPTY,
+        "Incident",
+    )
+
+
 def mode_column() -> Column:
     return column(lambda row: "live" if row.livemode else "test", "Mode")

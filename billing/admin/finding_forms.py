@@ -121,6 +121,17 @@ class StartReconciliationForm(OperationForm):
     target = TargetsField(
         label="Run", widget=UnfoldAdminSelectWidget(choices=ReconciliationRun.Kind.choices)
     )
+    since = forms.CharField(
+        required=False,
+        max_length=MAX_ID,
+        widget=UnfoldAdminTextInputWidget,
+        help_text="UTC, such as 2026-03-01T09:30: where it begins, instead of where the last one"
+        " ended. Optional.",
+    )
+    field_order = ("target", "since")
+
+    def arguments(self) -> dict[str, Any]:
+        return {"since": self.cleaned_data["since"] or None}
 
 
 class SignOffForm(OperationForm):

@@ -1,6 +1,5 @@
-"""Incidents: since when, who looks after them, how far they reach, and what happened meanwhile."""
+"""Incidents: since when, who looks after them, how far they reach, and what is done about them."""
 
-from collections.abc import Iterator
 from typing import Any
 
 from django.contrib import admin
@@ -8,29 +7,37 @@ from django.contrib.admin import display
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 from django.template.response import TemplateResponse
+from django.urls import URLPattern, path
 from django.utils import timezone
 
-from billing.admin import cells
+from billing.admin import cells, emergencies, incident_files
 from billing.admin.base import ReadOnlyAdmin
 from billing.admin.cells import changelist_url, page_url
 from billing.admin.filters import choice_filter, since_filter
 from billing.admin.forms import User
-from billing.admin.home.figures import Figure, Section
-from billing.admin.home.findings import worth
+from billing.admin.incident_tables import (
+    happened_table,
+    scope_section,
+    told_table,
+)
 from billing.admin.offers import Offer, ShownOffer
-from billing.admin.operations import CLOSE_INCIDENT, HAND_OVER_INCIDENT, OPEN_INCIDENT
-from billing.admin.related import Related, Table
-from billing.formatting import format_age, format_time, iso_time
-from billing.models import FindingRecord, InboxEvent, Incident, OperationRecord
-from billing.operations.incidents import PREFIX, closed
-from billing.reconciliation import incidents
+from billing.admin.operations import (
+    CLOSE_INCIDENT,
+    HAND_OVER_INCIDENT,
+    NOTE_INCIDENT,
+    OPEN_INCIDENT,
+    REPLAY_MISSED,
+    START_RECONCILIATION,
+    TELL_OF_INCIDENT,
+)
+from billing.formatting import format_age, format_time
+from billing.incidents import timeline
+from billing.models import Incident
+from billing.operations.incidents import closed
+from billing.operations.selection import MISSING
+from billing.permissions import EXPORT
 
-Status = InboxEvent.Status
-
-
-def operations_of(row: Incident) -> QuerySet[OperationRecord]:
-    """What people did to the incident itself."""
-    return OperationRecord.objects.filter(Q(subject=f"{PREFIX}{row.pk}") | Q(key=row.operation_key))
+NOTHING_ELSE = "Nobody did anything else, nothing else was told of or compared in its time."
 
 
 @admin.register(Incident)
@@ -68,6 +75,8 @@ class IncidentAdmin(ReadOnlyAdmin):
         ),
     )
     offers = (
+        Offer(NOTE_INCIDENT, target=lambda row: str(row.pk), single=True),
+        Offer(TELL_OF_INCIDENT, target=lambda row: str(row.pk), single=True),
         Offer(
             HAND_OVER_INCIDENT,
             target=lambda row: str(row.pk),
@@ -80,16 +89,6 @@ class IncidentAdmin(ReadOnlyAdmin):
             single=True,
         ),
     )
-    related = (
-        Related(
-            "Work on it",
-            OperationRecord,
-            "Nobody has done anything about it.",
-            rows=operations_of,
-            query=lambda row: f"{PREFIX}{row.pk}",
-        ),
-    )
-
     title_words = cells.text_column("title", "What")
     owner_words = cells.text_column("owner", "Owner")
     started = cells.time_column("started_at", "Began")
@@ -122,10 +121,33 @@ class IncidentAdmin(ReadOnlyAdmin):
         context = {"starts": starts(request.user), **(extra_context or {})}
         return super().changelist_view(request, context)
 
+    def buttons(self, row: Incident, user: User) -> list[ShownOffer]:
+        return [*remedies(row, user), *files(row, user)]
+
+    def get_urls(self) -> list[URLPattern]:
+        view = self.admin_site.admin_view
+        names = incident_files.NAMES
+        return [
+            path("emergencies/", view(emergencies.emergencies_view), name="billing_emergencies"),
+            path("<int:pk>/report/", view(incident_files.report_view), name=names["report"]),
+            path("<int:pk>/report.md", view(incident_files.markdown_view), name=names["markdown"]),
+            path("<int:pk>/customers.csv", view(incident_files.csv_view), name=names["customers"]),
+            *super().get_urls(),
+        ]
+
     def page_context(self, request: HttpRequest, row: Incident) -> dict[str, Any]:
+        user = request.user
+        may_export = user.has_perm(EXPORT)
         return {
-            "scope": scope_section(row, request.user),
-            "happened": happened_table(row, request.user),
+            "scope": scope_section(row, user),
+            "told": told_table(row),
+            "belongs": happened_table(
+                row, user, timeline.belonging, "Timeline", "Nothing was done about it yet."
+            ),
+            "happened": happened_table(
+                row, user, timeline.meanwhile, "What else happened meanwhile", NOTHING_ELSE
+            ),
+            "customers_url": incident_files.url(row, "customers") if may_export else "",
         }
 
 
@@ -137,68 +159,29 @@ def starts(user: User) -> list[ShownOffer]:
     return [ShownOffer(OPEN_INCIDENT.title, OPEN_INCIDENT.icon, url, "")]
 
 
-def may_view(user: User, model: type[Any]) -> bool:
-    return user.has_perm(f"billing.view_{model._meta.model_name}")  # type: ignore[union-attr]
-
-
-def scope_section(row: Incident, user: User) -> Section:
-    """How far it reaches, as far as the user may see it; each figure leads to its rows."""
-    scope = incidents.scope(row)
-    made = Section("Scope", {"success": "Nothing of it is open", "warning": "Some of it is open"})
-    if may_view(user, FindingRecord):
-        made.figures += finding_figures(row, scope)
-    if may_view(user, InboxEvent):
-        made.figures += inbox_figures(row, scope)
-    return made
-
-
-def finding_figures(row: Incident, scope: incidents.Scope) -> Iterator[Figure]:
-    """Whom the open findings of its time are about, and what they are worth."""
-    url = changelist_url(FindingRecord, incident=str(row.pk))
-    many = "1 open finding was" if scope.findings == 1 else f"{scope.findings:,} open findings were"
-    said = f"{many if scope.findings else 'No open finding was'} seen in its time."
-    tone = "warning" if scope.findings else "success"
-    yield Figure("Customers touched", f"{scope.customers:,}", url, said, tone)
-    yield Figure("Money at stake", worth(scope.amounts, 0), url, "Each currency by itself.")
-    yield Figure("Credits at stake", f"{scope.credits:,}", url, "By the same findings.")
-
-
-def inbox_figures(row: Incident, scope: incidents.Scope) -> Iterator[Figure]:
-    """The events of its time that are not through."""
-    since, until = incidents.span(row)
-    told = {
-        Status.PENDING: ("Events pending", "Each waits for its turn."),
-        Status.FAILED: ("Events failed", "They will be tried again by themselves."),
-        Status.DEAD: ("Events dead", "They need a person: see why, put it right, replay."),
-    }
-    for status, (title, verdict) in told.items():
-        asked = {"received_at__gte": iso_time(since)}
-        if row.ended_at:
-            asked["received_at__lt"] = iso_time(until)
-        url = changelist_url(InboxEvent, status=status, **asked)
-        count = scope.waiting.get(status, 0)
-        yield (
-            Figure(title, f"{count:,}", url, verdict, "warning")
-            if count
-            else Figure(title, "0", url, "None of its time.")
-        )
-
-
-def happened_table(row: Incident, user: User) -> Table:
-    """What happened meanwhile, the newest first, as far as the user may see it."""
-    found = incidents.happened(row, incidents.SHOWN + 1)
-    shown = found[: incidents.SHOWN]
-    first = f", the newest {incidents.SHOWN}" if len(found) > incidents.SHOWN else ""
-    return Table(
-        title=f"What happened meanwhile{first}",
-        headers=["What", "Kind", "More", "Time (UTC)"],
-        rows=[
-            (
-                page_url(each.row),
-                [each.title, each.kind, cells.brief(each.detail), cells.time(each.at)],
-            )
-            for each in shown
-            if may_view(user, type(each.row))
-        ],
-        empty="Nobody did anything, nothing was told of and nothing was compared in its time.",
+def remedies(row: Incident, user: User) -> list[ShownOffer]:
+    """What mends it: the outage's page, a replay and a reconciliation of its time, filled in."""
+    since, back = f"{row.started_at:%Y-%m-%dT%H:%M:%S}", page_url(row)
+    filled = (
+        ("Replay what was missed", REPLAY_MISSED, {"source": MISSING}),
+        ("Reconcile its time", START_RECONCILIATION, {"target": "daily"}),
     )
+    outages = emergencies.link_to("recovery", user)
+    return [
+        *([ShownOffer("Recover the outage", "healing", outages, "")] if outages else []),
+        *(
+            ShownOffer(title, page.icon, page.url({**answers, "since": since, "back": back}), "")
+            for title, page, answers in filled
+            if page.is_permitted(user)
+        ),
+    ]
+
+
+def files(row: Incident, user: User) -> list[ShownOffer]:
+    """The report as a document, for those who may export."""
+    if not user.has_perm(EXPORT):  # type: ignore[union-attr]
+        return []
+    return [
+        ShownOffer("Report", "description", incident_files.url(row, "report"), ""),
+        ShownOffer("Report as Markdown", "download", incident_files.url(row, "markdown"), ""),
+    ]

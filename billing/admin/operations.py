@@ -59,7 +59,13 @@ from billing.admin.forms import (
     SyncForm,
     User,
 )
-from billing.admin.incident_forms import CloseIncidentForm, HandOverIncidentForm, OpenIncidentForm
+from billing.admin.incident_forms import (
+    CloseIncidentForm,
+    HandOverIncidentForm,
+    NoteIncidentForm,
+    OpenIncidentForm,
+    TellOfIncidentForm,
+)
 from billing.admin.invoice_forms import CancelForm, MarkPaidForm, PayForm, ResendForm, VoidForm
 from billing.admin.link_forms import BillingLinkForm, CheckoutLinkForm, PortalLinkForm
 from billing.admin.note_forms import AddNoteForm, WithdrawNoteForm
@@ -163,6 +169,8 @@ OPEN_INCIDENT = OperationPage(
 HAND_OVER_INCIDENT = OperationPage(
     "hand-over-incident", "move_up", HandOverIncidentForm, "Hand over"
 )
+NOTE_INCIDENT = OperationPage("note-incident", "edit_note", NoteIncidentForm, "Write a note")
+TELL_OF_INCIDENT = OperationPage("tell-of-incident", "campaign", TellOfIncidentForm, "Tell others")
 CLOSE_INCIDENT = OperationPage("close-incident", "task_alt", CloseIncidentForm, "Close incident")
 MAKE_BACKUP = OperationPage("make-backup", "backup", MakeBackupForm, "Make a backup")
 RUN_ASSESSMENT = OperationPage("assess", "troubleshoot", RunAssessmentForm, "Assess the database")
@@ -184,6 +192,9 @@ ALL = (
     MAKE_BACKUP, CHECK_MONTH, SIGN_MONTH, REVIEW_MONTH, REOPEN_MONTH,
     RUN_ASSESSMENT, CHECK_MONTH, SIGN_MONTH, REVIEW_MONTH, REOPEN_MONTH,
     START_RECOVERY, CHECK_MONTH, SIGN_MONTH, REVIEW_MONTH, REOPEN_MONTH,
+    START_RECONCILIATION, SIGN_OFF,
+    OPEN_INCIDENT, HAND_OVER_INCIDENT, NOTE_INCIDENT, TELL_OF_INCIDENT, CLOSE_INCIDENT,
+    CHECK_MONTH, SIGN_MONTH, REVIEW_MONTH, REOPEN_MONTH,
 )  # fmt: skip
 PAGES = {page.name: page for page in ALL}
 

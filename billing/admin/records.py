@@ -64,6 +64,7 @@ class RecordAdmin(ReadOnlyAdmin):
                     "result_words",
                     "error_words",
                     ("created", "finished"),
+                    "incident_words",
                 )
             },
         ),
@@ -90,6 +91,7 @@ class RecordAdmin(ReadOnlyAdmin):
     reason_words = cells.paragraph_column("reason", "Reason")
     reason_brief = cells.brief_column("reason", "Reason")
     error_words = cells.paragraph_column("error", "Error")
+    incident_words = cells.incident_column()
     created = cells.time_column("created_at", "Started")
     finished = cells.time_column("finished_at", "Finished")
     pretty_parameters = cells.json_column("parameters", "Parameters")

@@ -415,7 +415,7 @@ class RunAdmin(ReadOnlyAdmin):
                     ("took", "calls"),
                     ("actor_words", "in_flight_words"),
                     ("created", "finished"),
-                    "signed_words",
+                    ("signed_words", "incident_words"),
                 )
             },
         ),
@@ -444,6 +444,7 @@ class RunAdmin(ReadOnlyAdmin):
     took = cells.column(lambda row: cells.no_wrap(duration_words(row.seconds)), "Took")
     calls = cells.column(lambda row: f"{row.api_calls:,}", "API calls")
     actor_words = cells.text_column("actor", "By")
+    incident_words = cells.incident_column()
     created = cells.time_column("started_at", "Started")
     finished = cells.time_column("finished_at", "Finished")
 

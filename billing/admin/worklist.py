@@ -34,9 +34,9 @@ from billing.diagnosis.findings import Finding, Fix, Severity
 from billing.diagnosis.kinds import RECONCILED, Kind, label_of
 from billing.formatting import format_age, format_time
 from billing.gateway.client import GatewayError
+from billing.incidents.scope import seen_in
 from billing.models import FindingRecord, Incident, OperationRecord, ReconciliationRun
 from billing.operations.findings import PREFIX, in_words, worth
-from billing.reconciliation.incidents import seen_in
 from billing.reconciliation.looking import look_again
 from billing.reconciliation.worklist import GRAVEST_FIRST, OPEN
 

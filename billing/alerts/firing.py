@@ -65,6 +65,11 @@ def list_page(model: type[Model], **query: str) -> str:
     return f"{path}?{urlencode(query)}" if query else path
 
 
+def row_page(row: Model) -> str:
+    """The path of a row's own page in the admin."""
+    return f"{list_page(type(row))}{row.pk}/change/"
+
+
 def home_page() -> str:
     return reverse("admin:index")
 

@@ -16,6 +16,7 @@ from billing.alerts.firing import Firing
 from billing.alerts.rules import Outcome
 from billing.database import as_json, cursor, recordset
 from billing.models import Alert, AlertMessage
+from billing.models.incidents import current_incident
 
 CALM = timedelta(minutes=3)
 
@@ -46,7 +47,10 @@ def keep(outcomes: Sequence[Outcome], now: datetime) -> None:
 
 
 def open_or_keep(fired: dict[tuple[str, str], Firing], now: datetime) -> list[int]:
-    """An open alert for each firing, as it is told now; the ids of those that are new."""
+    """An open alert for each firing, as it is told now; the ids of those that are new.
+
+    A new one belongs to the incident that is open.
+    """
     rows = [
         {
             "rule": rule,
@@ -58,19 +62,20 @@ def open_or_keep(fired: dict[tuple[str, str], Firing], now: datetime) -> list[in
         }
         for (rule, key), firing in sorted(fired.items(), key=lambda each: each[0])
     ]
+    incident = current_incident()
     with cursor() as bound:
         bound.execute(
             f"""
             INSERT INTO billing_alerts AS a
-                (rule, key, severity, title, detail, page, opened_at, last_seen_at)
-            SELECT rule, key, severity, title, detail, page, %s, %s FROM {recordset(FIRED)}
+                (rule, key, severity, title, detail, page, opened_at, last_seen_at, incident_id)
+            SELECT rule, key, severity, title, detail, page, %s, %s, %s FROM {recordset(FIRED)}
             ON CONFLICT (rule, key) WHERE resolved_at IS NULL DO UPDATE
             SET severity = excluded.severity, title = excluded.title, detail = excluded.detail,
                 page = excluded.page,
                 last_seen_at = greatest(a.last_seen_at, excluded.last_seen_at)
             RETURNING id, xmax = 0
             """,  # noqa: S608  (the columns are named above)
-            [now, now, as_json(rows)],
+            [now, now, incident.pk if incident else None, as_json(rows)],
         )
         return sorted(pk for pk, is_new in bound.fetchall() if is_new)
 

@@ -1,4 +1,4 @@
-"""Telling people of alerts, by email and by an incoming webhook in Slack's format.
+"""Telling people of alerts and of incidents, by email and by an incoming webhook in Slack's format.
 
 A message is taken for the length of a lease, sent outside any transaction, and marked. One whose
 sender is killed in between goes out again; two senders never take the same. A receiver that is
@@ -16,7 +16,9 @@ from django.conf import settings
 from django.core.mail import EmailMessage, get_connection
 from django.db import connection
 
+from billing.alerts.firing import row_page
 from billing.formatting import format_time
+from billing.incidents.told import TEAM
 from billing.models import Alert, AlertMessage
 
 logger = logging.getLogger(__name__)
@@ -39,8 +41,8 @@ def tell(now: datetime) -> int:
         if error:
             broken[message.way] = error
         note(message, error, now)
-    if taken:
-        show({message.alert_id for message in taken})
+    if alerts := {message.alert_id for message in taken if message.alert_id}:
+        show(alerts)
     return sum(message.sent_at is not None for message in taken)
 
 
@@ -63,7 +65,8 @@ def take(now: datetime) -> list[AlertMessage]:
             [now + LEASE, now, AT_ONCE],
         )
         ids = [pk for (pk,) in cursor.fetchall()]
-    return list(AlertMessage.objects.filter(pk__in=ids).select_related("alert")) if ids else []
+    found = AlertMessage.objects.filter(pk__in=ids)
+    return list(found.select_related("alert", "entry__incident")) if ids else []
 
 
 def send(message: AlertMessage) -> str:
@@ -79,14 +82,21 @@ def send(message: AlertMessage) -> str:
 
 
 def send_email(said: "Words", message: AlertMessage) -> None:
-    """One letter to everybody. A second one of the same message has the same id."""
+    """One letter to everybody. A second one of the same message has the same id.
+
+    The team does not see who else is told.
+    """
     host = urlsplit(settings.PUBLIC_URL).hostname
+    entry = message.entry
+    others = [each for each in entry.told if each != TEAM] if entry else []
+    is_team = entry is None or TEAM in entry.told
+    name = f"incident-{entry.pk}" if entry else f"alert-{message.alert_id}"
     EmailMessage(
         said.title,
         f"{said.detail}\n\n{said.url}\n",
-        None,
-        settings.ALERT_EMAILS,
-        headers={"Message-ID": f"<alert-{message.alert_id}-{message.occasion}@{host}>"},
+        to=settings.ALERT_EMAILS if is_team else others,
+        bcc=others if is_team else [],
+        headers={"Message-ID": f"<{name}-{message.occasion}@{host}>"},
         connection=get_connection(timeout=ANSWER_WITHIN),
     ).send()
 
@@ -110,9 +120,18 @@ class Words:
 
     @classmethod
     def of(cls, message: AlertMessage) -> "Words":
-        alert, url = message.alert, f"{settings.PUBLIC_URL}{message.alert.page}"
+        if message.alert:
+            return cls.of_alert(message.alert, message.occasion)
+        assert message.entry is not None  # noqa: S101  (a message without an alert is an entry's)
+        incident = message.entry.incident
+        title = f"Incident: {' '.join(incident.title.split())}"
+        return cls(title, message.entry.text, f"{settings.PUBLIC_URL}{row_page(incident)}")
+
+    @classmethod
+    def of_alert(cls, alert: Alert, occasion: str) -> "Words":
+        url = f"{settings.PUBLIC_URL}{alert.page}"
         title = " ".join(alert.title.split())
-        if message.occasion == Occasion.OPENED:
+        if occasion == Occasion.OPENED:
             return cls(title, alert.detail, url)
         return cls(f"Resolved: {title}", f"It is over. {lasted(alert)}", url)
 
@@ -147,7 +166,8 @@ def link(url: str) -> str:
 def note(message: AlertMessage, error: str, now: datetime) -> None:
     """Keeps that it went out, or when it is tried again."""
     if error:
-        logger.warning("alert %d could not be told by %s: %s", message.alert_id, message.way, error)
+        about = f"incident {message.entry.incident_id}" if message.entry else message.alert_id
+        logger.warning("alert %s could not be told by %s: %s", about, message.way, error)
         again = message.attempts <= len(BACKOFF)
         pause = timedelta(seconds=BACKOFF[min(message.attempts, len(BACKOFF)) - 1])
         message.next_attempt_at = now + pause if again else None

@@ -25,7 +25,8 @@ from django.utils import timezone
 from procrastinate.contrib.django import app
 
 from billing.gateway.client import GatewayError
-from billing.models import BillingEvent, OperationRecord, ReasonCode, acting_as
+from billing.models import BillingEvent, Incident, OperationRecord, ReasonCode, acting_as
+from billing.models.incidents import current_incident
 
 logger = logging.getLogger(__name__)
 
@@ -276,6 +277,10 @@ class Operation(AnyOperation):
     def audit_payload(self, result: Result) -> dict[str, Any]:
         """What the audit event says besides actor, reason and changes."""
 
+    def belongs_to(self) -> Incident | None:
+        """The incident that it is done for: the one that is open."""
+        return current_incident()
+
     def apply(self, *, seen: str | None = None) -> Result:
         """Checks permission and reason, does it once, and records what became of it.
 
@@ -396,6 +401,7 @@ class Operation(AnyOperation):
                 "reason_code": self.reason_code,
                 "ticket": self.ticket,
                 "undoes": self.undoes,
+                "incident": self.belongs_to(),
             },
         )
         same = (record.name, record.subject, record.parameters) == (

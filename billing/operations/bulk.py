@@ -15,6 +15,7 @@ from django.db.models import Count
 from django.db.models.functions import Now
 
 from billing.models import BulkItem, BulkJob
+from billing.models.incidents import current_incident
 from billing.operations.base import (
     Actor,
     AnyOperation,
@@ -84,7 +85,11 @@ def start(
     first = job.items.order_by("id").values_list("target", flat=True)[0]
     named(job.name).on(first, **answers, actor=actor, **common).check()
     BulkJob.objects.filter(pk=job.pk, status=BulkJob.Status.DRAFT).update(
-        status=BulkJob.Status.RUNNING, answers=dict(answers), actor=actor.name, **common
+        status=BulkJob.Status.RUNNING,
+        answers=dict(answers),
+        actor=actor.name,
+        incident=current_incident(),
+        **common,
     )
 
 

@@ -1,18 +1,32 @@
-"""The work on incidents: opened, handed over, closed with a report.
+"""The work on incidents: opened, noted in, told of, handed over, closed with a report.
 
 None of it touches what is wrong. An incident's scope and its timeline are computed from what
-happened meanwhile (billing.reconciliation.incidents), and are never written down.
+happened meanwhile (billing.incidents); its figures alone are written down, when it is closed.
 """
 
+import re
 from abc import abstractmethod
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
-from django.db.models import QuerySet
+from django.conf import settings
 from django.utils import timezone
 
 from billing.formatting import format_time
-from billing.models import Alert, InboxEvent, Incident, OperationRecord
+from billing.incidents.figures import figures
+from billing.incidents.told import TEAM
+from billing.ingress.queue import defer_once
+from billing.models import (
+    Alert,
+    AlertMessage,
+    InboxEvent,
+    Incident,
+    IncidentEntry,
+    OperationRecord,
+)
+from billing.models.incidents import current_incident
+from billing.models.incidents import open_incidents as open_incidents
 from billing.operations import inputs, owners
 from billing.operations.base import (
     CannotUndoError,
@@ -24,17 +38,31 @@ from billing.operations.base import (
     Result,
     plain,
 )
-from billing.permissions import CLOSE_INCIDENT, HAND_OVER_INCIDENT, OPEN_INCIDENT
+from billing.permissions import (
+    CLOSE_INCIDENT,
+    HAND_OVER_INCIDENT,
+    NOTE_INCIDENT,
+    OPEN_INCIDENT,
+    TELL_OF_INCIDENT,
+)
 
 PREFIX = "incident:"  # of an incident's number, where other ids stand beside it
 MAX_TITLE = 200  # characters
 MAX_REPORT = 10_000  # characters
+MAX_NOTE = 5_000
+MAX_MESSAGE = 2_000
+MAX_NAME = 200  # of somebody who is told, and of how
+MOST_TOLD = 50  # at once
 MOST = 2**63 - 1
+ADDRESS = re.compile(r"[^@\s,;<>]+@[^@\s,;<>]+")
+TELL = "billing.tell"
+
+Way = AlertMessage.Way
 
 
-def open_incidents() -> QuerySet[Incident]:
-    """Those that are open, the latest trouble first."""
-    return Incident.objects.filter(ended_at=None)
+def current() -> Incident | None:
+    """The one that what is done now belongs to: the open one with the latest trouble."""
+    return current_incident()
 
 
 def last_good_event() -> datetime | None:
@@ -126,6 +154,9 @@ class OpenIncident(Operation):
                 alert_id=self.alert_id,
                 operation_key=self.key,
             )
+            OperationRecord.objects.filter(pk=record.pk).update(incident=row)
+            if self.alert_id:
+                Alert.objects.filter(pk=self.alert_id, incident=None).update(incident=row)
             commit.result = result = Result(
                 f"Incident {row.pk} is open: {row}.",
                 self._changes(start),
@@ -161,7 +192,7 @@ class OpenIncident(Operation):
 
 
 class IncidentOperation(Operation):
-    """One step of the work on an open incident."""
+    """One step of the work on an incident."""
 
     target = "incident_id"
 
@@ -178,13 +209,16 @@ class IncidentOperation(Operation):
     def subject(self) -> str:
         return f"{PREFIX}{self.incident_id}"
 
+    def belongs_to(self) -> Incident | None:
+        return Incident.objects.filter(pk=self.incident_id).first()
+
     @abstractmethod
-    def values(self, row: Incident) -> dict[str, Any]:
-        """The row's fields as they are to be."""
+    def write(self, row: Incident) -> dict[str, Any]:
+        """Writes it, inside the transaction; what the audit event says of it besides."""
 
     @abstractmethod
     def changes(self, row: Incident) -> list[Change]:
-        """The same as it is shown."""
+        """What would change."""
 
     @abstractmethod
     def summary(self, row: Incident) -> str:
@@ -216,18 +250,9 @@ class IncidentOperation(Operation):
             row = Incident.objects.select_for_update().get(pk=self.incident_id)
             if objection := self.objection(row):
                 raise OperationError(objection)
-            values = self.values(row)
-            Incident.objects.filter(pk=row.pk).update(**values)
-            commit.result = result = Result(
-                self.done(row),
-                self.changes(row),
-                details={
-                    "incident": row.pk,
-                    "title": row.title,
-                    "owner_before": row.owner,
-                    "set": plain(values),
-                },
-            )
+            changes, written = self.changes(row), self.write(row)
+            about = {"incident": row.pk, "title": row.title}
+            commit.result = result = Result(self.done(row), changes, details=about | written)
         return result
 
     def audit_payload(self, result: Result) -> dict[str, Any]:
@@ -237,6 +262,12 @@ class IncidentOperation(Operation):
 def closed(row: Incident) -> str:
     """That it is closed, in a sentence; '' while it is open."""
     return f"{row.closed_by} has closed it already." if row.ended_at else ""
+
+
+def set_fields(row: Incident, **values: Any) -> dict[str, Any]:
+    """Writes an incident's fields; what the audit event says of it."""
+    Incident.objects.filter(pk=row.pk).update(**values)
+    return {"set": plain(values)}
 
 
 class HandOverIncident(IncidentOperation):
@@ -265,8 +296,8 @@ class HandOverIncident(IncidentOperation):
             return f"{self.owner} owns it already."
         return super().objection(row) or owners.objection(self.owner)
 
-    def values(self, row: Incident) -> dict[str, Any]:
-        return {"owner": self.owner}
+    def write(self, row: Incident) -> dict[str, Any]:
+        return {"owner_before": row.owner, **set_fields(row, owner=self.owner)}
 
     def changes(self, row: Incident) -> list[Change]:
         return [Change("Owner", row.owner, self.owner)]
@@ -282,7 +313,10 @@ class HandOverIncident(IncidentOperation):
 
 
 class CloseIncident(IncidentOperation):
-    """Closes an incident for good, with a report. `ended_at` (UTC) is now where it is not said."""
+    """Closes an incident for good, with a report. `ended_at` (UTC) is now where it is not said.
+
+    Its figures are kept as they are then.
+    """
 
     name = "close_incident"
     title = "Close incident"
@@ -323,12 +357,15 @@ class CloseIncident(IncidentOperation):
         )
         return [said, *super().warnings()]
 
-    def values(self, row: Incident) -> dict[str, Any]:
-        return {
-            "ended_at": self.ended_at or timezone.now(),
-            "closed_by": self.actor.name,
-            "closing_report": self.report_text,
-        }
+    def write(self, row: Incident) -> dict[str, Any]:
+        ended_at = self.ended_at or timezone.now()
+        return set_fields(
+            row,
+            ended_at=ended_at,
+            closed_by=self.actor.name,
+            closing_report=self.report_text,
+            figures=figures(row, ended_at=ended_at),
+        )
 
     def changes(self, row: Incident) -> list[Change]:
         end = format_time(self.ended_at) if self.ended_at else "now"
@@ -337,3 +374,161 @@ class CloseIncident(IncidentOperation):
     @classmethod
     def undoing(cls, record: OperationRecord, **common: Any) -> Operation:
         raise CannotUndoError("A closed incident stays closed: open another one.")
+
+
+class EntryOperation(IncidentOperation):
+    """Something that is written into an incident for good, be it open or closed."""
+
+    def objection(self, row: Incident) -> str:
+        return ""
+
+    @abstractmethod
+    def entry(self, row: Incident) -> IncidentEntry:
+        """What is to be written, not saved yet."""
+
+    def write(self, row: Incident) -> dict[str, Any]:
+        made = self.entry(row)
+        made.incident, made.actor, made.operation_key = row, self.actor.name, self.key
+        made.save(force_insert=True)
+        said = {"entry": made.pk, "text": made.text, "told": made.told, "by": made.by}
+        return {name: value for name, value in said.items() if value}
+
+    @classmethod
+    def undoing(cls, record: OperationRecord, **common: Any) -> Operation:
+        raise CannotUndoError("What stands in an incident stays there: write what is right.")
+
+
+class NoteIncident(EntryOperation):
+    """Writes a note into an incident, which stands in its timeline and in its report."""
+
+    name = "note_incident"
+    title = "Note in incident"
+    permission = NOTE_INCIDENT
+    audit_type = "manual.incident_noted"
+
+    def __init__(self, *, text: str, **common: Any) -> None:
+        super().__init__(**common)
+        self.text = inputs.words(text.replace("\r\n", "\n"), "The note", most=MAX_NOTE)
+
+    def parameters(self) -> dict[str, Any]:
+        return {"incident_id": self.incident_id, "text": self.text}
+
+    def summary(self, row: Incident) -> str:
+        return f"Write a note into “{row}”. It stands there for good."
+
+    def done(self, row: Incident) -> str:
+        return f"The note stands in incident {row.pk}."
+
+    def changes(self, row: Incident) -> list[Change]:
+        return [Change("Note", "", self.text)]
+
+    def entry(self, row: Incident) -> IncidentEntry:
+        return IncidentEntry(kind=IncidentEntry.Kind.NOTE, text=self.text)
+
+
+class TellOfIncident(EntryOperation):
+    """Tells people of an incident, or notes that somebody told them otherwise.
+
+    `to` are email addresses, and `team` for those whom the alerts tell, by the same ways. With
+    `by` (by phone, on the status page) they are names, and nothing is sent.
+    """
+
+    name = "tell_of_incident"
+    title = "Tell of incident"
+    permission = TELL_OF_INCIDENT
+    audit_type = "manual.incident_told_of"
+
+    def __init__(
+        self, *, to: str | Iterable[str], message: str, by: str = "", **common: Any
+    ) -> None:
+        super().__init__(**common)
+        self.by = one_line(by, "How they were told") if by.strip() else ""
+        self.to = recipients(to, are_names=bool(self.by))
+        self.message = inputs.words(message.replace("\r\n", "\n"), "The message", most=MAX_MESSAGE)
+
+    def parameters(self) -> dict[str, Any]:
+        named = {"to": self.to, "message": self.message, "by": self.by}
+        return {"incident_id": self.incident_id, **named}
+
+    def objection(self, row: Incident) -> str:
+        if self.by:
+            return ""
+        if TEAM in self.to and not (settings.ALERT_EMAILS or settings.ALERT_WEBHOOK_URL):
+            return (
+                "Nobody can be told as the team: ALERT_EMAILS and ALERT_WEBHOOK_URL are not set."
+                " Name email addresses, or say how you told them."
+            )
+        if Way.EMAIL in self.ways() and settings.EMAIL_BACKEND.endswith("dummy.EmailBackend"):
+            return "No letter would go out: EMAIL_URL is not set. Tell them, and say how you did."
+        return ""
+
+    def ways(self) -> list[str]:
+        """By what the message goes out; none where somebody told them otherwise."""
+        if self.by:
+            return []
+        is_team = TEAM in self.to
+        by_email = set(self.to) > {TEAM} or not is_team or settings.ALERT_EMAILS
+        ways = {Way.EMAIL: by_email, Way.WEBHOOK: is_team and settings.ALERT_WEBHOOK_URL}
+        return [way.value for way, goes in ways.items() if goes]
+
+    def summary(self, row: Incident) -> str:
+        if self.by:
+            return f"Note that {', '.join(self.to)} know of “{row}”: {self.by}. Nothing is sent."
+        return f"Tell {', '.join(self.to)} of “{row}”."
+
+    def done(self, row: Incident) -> str:
+        if self.by:
+            return f"It stands in incident {row.pk} that {', '.join(self.to)} were told: {self.by}."
+        return f"{', '.join(self.to)} are told of incident {row.pk}: its page says when it arrived."
+
+    def warnings(self) -> list[str]:
+        said = "What goes out cannot be called back." if self.ways() else ""
+        return [*([said] if said else []), *super().warnings()]
+
+    def changes(self, row: Incident) -> list[Change]:
+        return [
+            Change("Told", "", ", ".join(self.to)),
+            Change("How", "", self.by or ", ".join(self.ways())),
+            Change("Message", "", self.message),
+        ]
+
+    def entry(self, row: Incident) -> IncidentEntry:
+        told = IncidentEntry.Kind.TOLD
+        return IncidentEntry(kind=told, text=self.message, told=self.to, by=self.by)
+
+    def write(self, row: Incident) -> dict[str, Any]:
+        """With the messages that go out once this is committed (billing.alerts.telling)."""
+        written, ways = super().write(row), self.ways()
+        AlertMessage.objects.bulk_create(
+            AlertMessage(entry_id=written["entry"], occasion=AlertMessage.Occasion.WRITTEN, way=way)
+            for way in ways
+        )
+        if ways:
+            defer_once(TELL, TELL)
+        return {**written, "ways": ways}
+
+
+def one_line(text: str, what: str) -> str:
+    """A short text of printable characters. Raises InvalidInputError."""
+    cleaned = inputs.words(text, what, most=MAX_NAME)
+    if not cleaned.isprintable():
+        raise InvalidInputError(f"{what} is one line of printable characters.")
+    return cleaned
+
+
+def recipients(to: str | Iterable[str], *, are_names: bool) -> list[str]:
+    """Who is told, each once, from a text with commas between. Raises InvalidInputError."""
+    parts = re.split(r"[,;\n]", to) if isinstance(to, str) else to
+    found = list(dict.fromkeys(part.strip() for part in parts if part.strip()))
+    if not found:
+        raise InvalidInputError(f"Say who is told: email addresses, or {TEAM}.")
+    if len(found) > MOST_TOLD:
+        raise InvalidInputError(f"That is too many at once: at most {MOST_TOLD}.")
+    for each in found:
+        one_line(each, "Who is told")
+        if not (are_names or each == TEAM or ADDRESS.fullmatch(each)):
+            raise InvalidInputError(
+                f"“{each[:60]}” is no email address. Write {TEAM} for those whom the alerts tell,"
+                " or say how you told them."
+            )
+    return found

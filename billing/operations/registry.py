@@ -16,7 +16,13 @@ from billing.operations.findings import (
     TakeFinding,
 )
 from billing.operations.fixing import FixFinding
-from billing.operations.incidents import CloseIncident, HandOverIncident, OpenIncident
+from billing.operations.incidents import (
+    CloseIncident,
+    HandOverIncident,
+    NoteIncident,
+    OpenIncident,
+    TellOfIncident,
+)
 from billing.operations.invoices import (
     MarkInvoicePaid,
     PayInvoice,
@@ -70,6 +76,8 @@ ALL: tuple[type[AnyOperation], ...] = (
     SignOffRun,
     OpenIncident,
     HandOverIncident,
+    NoteIncident,
+    TellOfIncident,
     CloseIncident,
     MakeBackup,
     RunAssessment,

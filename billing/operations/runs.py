@@ -28,7 +28,10 @@ Status = ReconciliationRun.Status
 
 
 class StartReconciliation(Operation):
-    """Has the worker compare our books with Stripe's. It changes neither."""
+    """Has the worker compare our books with Stripe's. It changes neither.
+
+    `since` (UTC) is where it begins, instead of where the last one of its kind ended.
+    """
 
     name = "start_reconciliation"
     title = "Start reconciliation"
@@ -37,13 +40,16 @@ class StartReconciliation(Operation):
     target = "kind"
     again = "Start another one"
 
-    def __init__(self, *, kind: str, **common: Any) -> None:
+    def __init__(self, *, kind: str, since: str | None = None, **common: Any) -> None:
         super().__init__(**common)
+        self.since = inputs.moment(since) if since else None
         if kind not in ReconciliationRun.Kind.values:
             raise InvalidInputError(
                 f"“{kind[:60]}” is no kind of run. There are:"
                 f" {', '.join(ReconciliationRun.Kind.values)}."
             )
+        if self.since and kind == ReconciliationRun.Kind.FULL:
+            raise InvalidInputError("A full run looks at everything: it has no beginning to name.")
         self.kind = kind
 
     @property
@@ -51,10 +57,19 @@ class StartReconciliation(Operation):
         return f"{self.kind} reconciliation"
 
     def parameters(self) -> dict[str, Any]:
-        return {"kind": self.kind}
+        return {"kind": self.kind, **self._window()}
+
+    def _window(self) -> dict[str, str]:
+        """Where it begins, if that was said."""
+        return {"since": self.since.isoformat()} if self.since else {}
 
     def plan(self) -> Plan:
-        plan = Plan(f"Start a {self.kind} reconciliation in the background. It changes nothing.")
+        window = f" of what was made since {format_time(self.since)}" if self.since else ""
+        plan = Plan(
+            f"Start a {self.kind} reconciliation{window} in the background. It changes nothing."
+        )
+        if self.since and self.since > timezone.now():
+            plan.blocked = f"{format_time(self.since)} is to come: there is nothing to compare."
         if is_waiting():
             plan.blocked = "One waits for the worker already. Is the worker running?"
         plan.warnings = [
@@ -67,10 +82,12 @@ class StartReconciliation(Operation):
     def run(self, record: OperationRecord) -> Result:
         with self.committing(record) as commit:
             with transaction.atomic():
-                defer_once(TASK, TASK, lock=TASK, kind=self.kind, actor=self.actor.name)
+                defer_once(
+                    TASK, TASK, lock=TASK, kind=self.kind, actor=self.actor.name, **self._window()
+                )
             commit.result = result = Result(
                 f"The {self.kind} reconciliation starts as soon as the worker is free.",
-                details={"kind": self.kind},
+                details=self.parameters(),
             )
         return result
 

@@ -18,6 +18,7 @@ from django.utils import timezone
 
 from billing.gateway.client import Gateway, GatewayError, gateway
 from billing.models import ReconciliationRun, ReconciliationSlice, ReconciliationSuspect
+from billing.models.incidents import current_incident
 from billing.reconciliation import books, examining, measures, reading, worklist
 from billing.revenue import bridge_days
 from billing.revenue.bridge import bridge
@@ -126,6 +127,7 @@ def _started(kind: str, actor: str, since: datetime | None) -> ReconciliationRun
         until=until,
         started_at=timezone.now(),
         timezone=settings.REPORT_TIME_ZONE,
+        incident=current_incident(),
     )
 
 

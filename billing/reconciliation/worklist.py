@@ -4,7 +4,6 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from django.db.models import F, Q, QuerySet, Sum
-from django.db.models.functions import Now
 from django.utils import timezone
 
 from billing.diagnosis.facts import Person
@@ -13,8 +12,7 @@ from billing.models import FindingRecord, OperationRecord, ReconciliationRun
 
 State = FindingRecord.State
 
-OPEN = Q(state=State.OPEN) | Q(state=State.SNOOZED, snoozed_until__lte=Now())
-"""What waits for somebody: open ones, and those put off until a time that has passed."""
+OPEN = FindingRecord.OPEN
 
 GRAVEST_FIRST = (
     "rank",

@@ -76,6 +76,8 @@ ANSWERS = {
     "sign-off-run": {"target": "1"},
     "open-incident": {"target": "No webhooks come in", "started_at": "2026-01-01"},
     "hand-over-incident": {"target": "1"},
+    "note-incident": {"target": "1", "text": "It began at nine."},
+    "tell-of-incident": {"target": "1", "to": "team", "message": "We are at it."},
     "close-incident": {"target": "1", "report": "All was replayed."},
     "make-backup": {"target": "database"},
     "assess": {"target": "whole"},

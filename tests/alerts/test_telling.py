@@ -14,11 +14,14 @@ from billing.alerts import state, telling
 from billing.alerts.firing import Firing
 from billing.alerts.rules import Outcome
 from billing.alerts.state import CALM
+from billing.incidents.told import told
 from billing.models import Alert, AlertMessage
+from billing.operations.incidents import TellOfIncident
+from tests.admin import rows
 from tests.admin.conftest import count_queries
 from tests.alerts.hook import SECRET_PATH, Hook
 from tests.alerts.looking import MINUTE, firing, rule
-from tests.operations.shop import at_once
+from tests.operations.shop import BOB, at_once
 from tests.support.databases import Database
 
 
@@ -99,6 +102,52 @@ def test_nobody_is_told_where_no_way_is_configured() -> None:
     say(timezone.now(), firing())
     assert state.open_alerts().get().told_at is None
     assert not AlertMessage.objects.exists()
+
+
+@pytest.mark.django_db
+def test_what_somebody_writes_of_an_incident_goes_the_same_way(
+    hook: Hook, settings: Settings
+) -> None:
+    """The team and others get one letter, and the others are not shown to the team."""
+    settings.ALERT_EMAILS = ["ops@example.com"]
+    row = rows.incident("No webhooks <!here>")
+    to, message = "team, cto@example.com", "We are at it.\nBack at 11."
+    TellOfIncident(incident_id=row.pk, to=to, message=message, **BOB).apply()
+    hook.status = 503
+    now = timezone.now()
+    assert telling.tell(now) == 1
+    [letter] = mail.outbox
+    assert (letter.subject, letter.to) == ("Incident: No webhooks <!here>", ["ops@example.com"])
+    assert letter.bcc == ["cto@example.com"]
+    address = f"{configured.PUBLIC_URL}/admin/billing/incident/{row.pk}/change/"
+    assert letter.body == f"{message}\n\n{address}\n"
+    assert [(each.way, each.whom, each.state) for each in told(row)] == [
+        ("Webhook", "team", "Under way"),
+        ("Email", "team, cto@example.com", "Told"),
+    ]
+
+    hook.status = 200
+    assert telling.tell(now + 2 * MINUTE) == 1
+    [text] = hook.texts
+    assert text.startswith("*Incident: No webhooks &lt;!here&gt;*\nWe are at it.")
+    assert len(mail.outbox) == 1
+    assert {each.state for each in told(row)} == {"Told"}
+
+
+@pytest.mark.django_db
+def test_an_alert_of_an_incident_counts_as_told(hook: Hook) -> None:
+    row, now = rows.incident(), timezone.now()
+    say(now, firing("Events fail"))
+    hook.status = 404
+    say(now + 10 * MINUTE)
+    AlertMessage.objects.filter(occasion="resolved").update(next_attempt_at=None)
+    over, opened = told(row)
+    assert (opened.what, opened.whom, opened.by, opened.state) == (
+        "Events fail", "team", "the alert", "Told",
+    )  # fmt: skip
+    assert (over.what, over.state, over.error) == (
+        "Resolved: Events fail", "In vain", "it answered 404.",
+    )  # fmt: skip
 
 
 @pytest.mark.django_db

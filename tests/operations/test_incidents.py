@@ -4,12 +4,25 @@ from datetime import timedelta
 
 import pytest
 from django.contrib.auth.models import Group, User
-from django.db import connection
+from django.db import IntegrityError, connection, transaction
 from django.utils import timezone
+from procrastinate.contrib.django.models import ProcrastinateJob
+from pytest_django import Settings
 
-from billing.formatting import format_time
-from billing.models import BillingEvent, Incident, OperationRecord
-from billing.operations import registry
+from billing.alerts import state
+from billing.alerts.firing import Firing, Rule
+from billing.alerts.rules import Outcome
+from billing.formatting import format_time, iso_time
+from billing.incidents.figures import kept_or_now
+from billing.models import (
+    Alert,
+    BillingEvent,
+    BulkJob,
+    FindingRecord,
+    Incident,
+    OperationRecord,
+)
+from billing.operations import bulk, registry
 from billing.operations.base import (
     Actor,
     BlockedError,
@@ -17,8 +30,17 @@ from billing.operations.base import (
     InvalidInputError,
     Operation,
 )
-from billing.operations.incidents import CloseIncident, HandOverIncident, OpenIncident
+from billing.operations.credits import GrantCredits
+from billing.operations.incidents import (
+    CloseIncident,
+    HandOverIncident,
+    NoteIncident,
+    OpenIncident,
+    TellOfIncident,
+    current,
+)
 from tests.admin import rows
+from tests.incidents.trouble import outage
 from tests.operations.shop import BOB, audits, record_of
 
 pytestmark = pytest.mark.django_db
@@ -166,3 +188,119 @@ def test_raw_sql_on_it_is_seen() -> None:
     [event] = BillingEvent.objects.filter(type="sql.billing_incidents.update")
     assert (event.payload["before"]["owner"], event.payload["after"]["owner"]) == ("sue", "me")
     assert not OperationRecord.objects.exists()
+
+
+def telling(row: Incident, **more: object) -> TellOfIncident:
+    arguments = {"to": "cto@example.com, team", "message": "We are at it.", **more}
+    return TellOfIncident(incident_id=row.pk, **BOB, **arguments)  # type: ignore[arg-type]
+
+
+def test_a_note_stands_for_good_even_after_the_end() -> None:
+    row = rows.incident(ended_at=timezone.now(), closed_by="erin")
+    note = NoteIncident(incident_id=row.pk, text="The secret was rolled.\r\nAt nine.", **BOB)
+    assert [(c.label, c.after) for c in note.plan().changes] == [
+        ("Note", "The secret was rolled.\nAt nine.")
+    ]
+    note.apply()
+    assert note.apply().already_done
+    [entry] = row.entries.all()
+    assert (entry.kind, entry.text, entry.actor) == ("note", note.text, "cli:bob")
+    [audit] = audits("manual.incident_noted")
+    assert (audit["incident"], audit["entry"], audit["text"]) == (row.pk, entry.pk, note.text)
+    with pytest.raises(CannotUndoError, match="stays there"):
+        undo(note)
+    with pytest.raises(IntegrityError, match="append-only"), transaction.atomic():
+        row.entries.update(text="It was not me")
+
+
+def test_the_team_and_others_are_told_by_what_is_configured(settings: Settings) -> None:
+    row = rows.incident()
+    assert "ALERT_EMAILS and ALERT_WEBHOOK_URL are not set" in telling(row).plan().blocked
+    settings.ALERT_EMAILS = ["ops@example.com"]
+    settings.ALERT_WEBHOOK_URL = "http://127.0.0.1:9/hook"
+    told = telling(row)
+    assert "cannot be called back" in told.plan().warnings[0]
+    told.apply(seen=told.plan().digest)
+    assert told.apply().already_done
+    [entry] = row.entries.all()
+    assert (entry.told, entry.text) == (["cto@example.com", "team"], "We are at it.")
+    assert sorted(entry.messages.values_list("way", "occasion")) == [
+        ("email", "written"),
+        ("webhook", "written"),
+    ]
+    assert audits("manual.incident_told_of")[0]["ways"] == ["email", "webhook"]
+    assert ProcrastinateJob.objects.filter(task_name="billing.tell").count() == 1
+    only = telling(row, to=["cto@example.com"])
+    assert only.ways() == ["email"]
+    settings.EMAIL_BACKEND = "django.core.mail.backends.dummy.EmailBackend"
+    assert "EMAIL_URL is not set" in only.plan().blocked
+
+
+def test_who_was_told_otherwise_is_written_down_and_nothing_is_sent() -> None:
+    row = rows.incident()
+    told = telling(row, to="Sue, the customers", by="on the status page")
+    assert "Nothing is sent" in told.plan().summary
+    told.apply()
+    [entry] = row.entries.all()
+    assert (entry.told, entry.by) == (["Sue", "the customers"], "on the status page")
+    assert not entry.messages.exists()
+    for wrong in (
+        {"to": " , "}, {"to": "Sue"}, {"to": "a@b,c d"}, {"to": "x" * 201, "by": "x"},
+                  {"by": "two\nlines"}, {"message": " "}, {"to": [f"a{n}@b" for n in range(51)]},
+    ):  # fmt: skip
+        with pytest.raises(InvalidInputError):
+            telling(row, **wrong)
+    assert "There is no incident" in telling(Incident(pk=row.pk + 1)).plan().blocked
+
+
+def test_what_is_done_while_it_is_open_belongs_to_it(erin: Actor) -> None:
+    """Operations, bulk jobs, runs and alerts find it by themselves, and not the one before."""
+    grant = GrantCredits(user_id="u_ada", amount=5, **BOB)
+    grant.apply()
+    assert record_of(grant.key).incident is None
+    opened = opening(erin, alert_id=rows.alert().pk)
+    opened.apply()
+    row = current()
+    assert row is not None
+    assert (record_of(opened.key).incident, row.alerts.get()) == (row, row.alert)
+
+    again = GrantCredits(user_id="u_ada", amount=5, **BOB)
+    again.apply()
+    job = bulk.draft(GrantCredits, ["u_bob"], answers={"amount": 1}, actor=erin)
+    bulk.start(job, answers={"amount": 1}, actor=erin, reason="All", reason_code="other")
+    bulk.work(job.pk, 5)
+    fired = Firing("It is so", "Do this.", "/admin/")
+    state.keep([Outcome(Rule("made_up", lambda look: iter(())), [fired])], timezone.now())
+    assert {record_of(again.key).incident, BulkJob.objects.get().incident} == {row}
+    assert OperationRecord.objects.get(subject="u_bob").incident == row
+    assert Alert.objects.get(rule="made_up").incident == row
+
+    old = rows.incident("Old", started_at=timezone.now() - timedelta(days=1))
+    NoteIncident(incident_id=old.pk, text="Mine", **BOB).apply()
+    assert OperationRecord.objects.get(name="note_incident").incident == old
+    assert current() == row
+    Incident.objects.update(ended_at=timezone.now())
+    assert current() is None
+
+
+def test_its_figures_are_kept_as_they_were_when_it_was_closed(erin: Actor) -> None:
+    row = outage()
+    grant = GrantCredits(user_id="u_ada", amount=5, **BOB)
+    grant.apply()
+    end = timezone.now()
+    CloseIncident(
+        incident_id=row.pk, report=REPORT, ended_at=end.isoformat(), actor=erin, reason="Over"
+    ).apply()
+    row.refresh_from_db()
+    said = row.figures
+    assert said["ended_at"] == iso_time(end)
+    assert said["seconds"]["lasted"] == 2 * 60 * 60
+    assert (said["now"]["customers"], said["now"]["access"]) == (5, 2)
+    assert said["now"]["money"] == {"eur": 2900, "usd": 4505}
+    assert said["events"] == {
+        "missed": 6, "recovered": 1, "not_recovered": 5, "replayed": 0, "waiting": 0,
+    }  # fmt: skip
+    assert said["operations"] == {"grant_credits": {"applied": 1}}
+    assert audits("manual.incident_closed")[0]["set"]["figures"] == said
+    FindingRecord.objects.update(state="resolved")
+    assert kept_or_now(row)["now"]["findings"] == 3

@@ -25,7 +25,13 @@ from billing.operations.findings import (
     TakeFinding,
 )
 from billing.operations.fixing import FixFinding
-from billing.operations.incidents import CloseIncident, HandOverIncident, OpenIncident
+from billing.operations.incidents import (
+    CloseIncident,
+    HandOverIncident,
+    NoteIncident,
+    OpenIncident,
+    TellOfIncident,
+)
 from billing.operations.invoices import MarkInvoicePaid, PayInvoice, ResendInvoice, VoidInvoice
 from billing.operations.links import CreateCheckoutLink, CreatePortalLink
 from billing.operations.notes import AddNote, WithdrawNote
@@ -122,6 +128,12 @@ MAKERS: dict[type[AnyOperation], Make] = {
     ),
     HandOverIncident: lambda actor, reason: HandOverIncident(
         incident_id=1, actor=actor, reason=reason
+    ),
+    NoteIncident: lambda actor, reason: NoteIncident(
+        incident_id=1, text="It began at nine", actor=actor, reason=reason
+    ),
+    TellOfIncident: lambda actor, reason: TellOfIncident(
+        incident_id=1, to="team", message="We are at it", actor=actor, reason=reason
     ),
     CloseIncident: lambda actor, reason: CloseIncident(
         incident_id=1, report="It is over", actor=actor, reason=reason
