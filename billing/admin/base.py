@@ -15,6 +15,7 @@ from django.utils.functional import cached_property
 from django.utils.text import capfirst
 from unfold.views import ChangeList
 
+from billing.admin.alerted import alerted
 from billing.admin.export import Exportable
 from billing.admin.filters import span_words
 from billing.admin.forms import User
@@ -137,7 +138,11 @@ class ReadOnlyAdmin(Exportable):
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> TemplateResponse:
         title, span = capfirst(self.opts.verbose_name_plural), span_words(request.GET.dict())
-        context = {"title": f"{title}, {span}" if span else title, **(extra_context or {})}
+        context = {
+            "title": f"{title}, {span}" if span else title,
+            "alerted": alerted(request),
+            **(extra_context or {}),
+        }
         return super().changelist_view(request, context)
 
     def render_change_form(

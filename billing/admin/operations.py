@@ -24,6 +24,7 @@ from django.views.decorators.http import require_http_methods
 from billing import tasks
 from billing.admin.assessment_forms import RunAssessmentForm
 from billing.admin.backup_forms import MakeBackupForm
+from billing.admin.alerted import alerted
 from billing.admin.cells import open_url, page_url
 from billing.admin.closing_forms import (
     CheckMonthForm,
@@ -356,6 +357,7 @@ def render(
     context = {
         **admin.site.each_context(request),
         "title": page.title,
+        "alerted": alerted(request) if request.method == "GET" else None,
         "page": page,
         "form": form,
         "action": page.url(),
