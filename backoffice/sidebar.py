@@ -38,6 +38,13 @@ def is_superuser(request: HttpRequest) -> bool:
     return bool(request.user.is_superuser)
 
 
+def shows_incidents(request: HttpRequest) -> bool:
+    """Whether the page is of an incident: what to do in an emergency stands below its list."""
+    path = request.path
+    listed = path.startswith(reverse("admin:billing_incident_changelist"))
+    return listed and path != reverse("admin:billing_emergencies")
+
+
 def shows_operations(request: HttpRequest, *, requested: bool) -> bool:
     """Whether the page is the list of operations: those that wait for approval, or all."""
     listed = request.path.startswith(reverse("admin:billing_operationrecord_changelist"))
@@ -89,8 +96,22 @@ SIDEBAR: dict[str, Any] = {
                 entry("Inbox", "inbox", "inboxevent"),
                 entry("Event log", "history", "billingevent"),
                 entry("Refused webhooks", "block", "webhookrejection"),
+            ],
+        },
+        {
+            "title": "Emergencies",
+            "items": [
+                {
+                    "title": "What to do",
+                    "icon": "emergency",
+                    "link": reverse_lazy("admin:billing_emergencies"),
+                    "permission": lambda request: request.user.has_module_perms("billing"),
+                },
+                {
+                    **entry("Incidents", "e911_emergency", "incident"),
+                    "active": shows_incidents,
+                },
                 entry("Alerts", "notifications_active", "alert"),
-                entry("Incidents", "e911_emergency", "incident"),
             ],
         },
         {
