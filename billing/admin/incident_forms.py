@@ -196,7 +196,7 @@ class CloseIncidentForm(OperationForm):
         """With a draft of the report."""
         form, row = super().asking(answers), asked_about(answers)
         if row and not row.ended_at and not form.initial.get("report"):
-            form.initial["report"] = draft(row, figures(row))[:MAX_REPORT]
+            form.initial["report"] = draft(row, figures(row, ended_at=timezone.now()))[:MAX_REPORT]
         return form
 
     def arguments(self) -> dict[str, Any]:

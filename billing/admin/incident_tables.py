@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from django.contrib import admin
 from django.utils.html import format_html
 
 from billing.admin import cells
@@ -11,6 +12,7 @@ from billing.admin.forms import User
 from billing.admin.home.figures import Figure, Section
 from billing.admin.home.findings import worth
 from billing.admin.related import Table
+from billing.alerts.firing import counted
 from billing.formatting import iso_time
 from billing.incidents import timeline
 from billing.incidents.scope import SHOWN, Scope, Touched, scope, span, touched
@@ -20,6 +22,11 @@ from billing.incidents.wording import ungranted_words
 from billing.models import FindingRecord, InboxEvent, Incident, IncidentEntry, MissedEvent
 
 Status = InboxEvent.Status
+ANSWERS = {
+    "success": "Nothing of it is open",
+    "warning": "Some of it is open",
+    "danger": "Customers lack what they paid for",
+}
 TELLING = {"Told": "success", "Under way": "info", "In vain": "danger"}
 
 
@@ -30,7 +37,7 @@ def may_view(user: User, model: type[Any]) -> bool:
 def scope_section(row: Incident, user: User) -> Section:
     """How far it reaches, as far as the user may see it; each figure leads to its rows."""
     found = scope(row)
-    made = Section("Scope", {"success": "Nothing of it is open", "warning": "Some of it is open"})
+    made = Section("Scope", ANSWERS)
     sees_findings, sees_inbox = may_view(user, FindingRecord), may_view(user, InboxEvent)
     if sees_findings:
         made.figures += finding_figures(row, found)
@@ -58,7 +65,7 @@ def finding_figures(row: Incident, found: Scope) -> Iterator[Figure]:
         "Paid, not granted",
         ungranted_words(found.purchases, found.ungranted) or "0",
         url,
-        f"Of {found.purchases:,} purchases."
+        f"Of {counted(found.purchases, 'purchase')}."
         if found.purchases
         else "All that was paid is granted.",
         tone(found.purchases),
@@ -180,8 +187,8 @@ def happened_table(
 
 
 def page_of(each: Happening, incident: Incident) -> str:
-    """Where its row is shown; an incident's own entry is nowhere else."""
-    return page_url(incident if isinstance(each.row, IncidentEntry) else each.row)
+    """Where its row is shown; what has no page of its own is on the incident's."""
+    return page_url(each.row if admin.site.is_registered(type(each.row)) else incident)
 
 
 def detail(each: Happening) -> str:

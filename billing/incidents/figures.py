@@ -13,7 +13,7 @@ from django.db.models import Count, F, Func, IntegerField, Max, Min, Sum
 from django.utils import timezone
 
 from billing.formatting import iso_time
-from billing.incidents.scope import MISSED, Scope, missed_events, scope
+from billing.incidents.scope import MISSED, Scope, scope
 from billing.incidents.told import Told, told
 from billing.models import (
     BulkItem,
@@ -152,7 +152,8 @@ def _bulk(incident: Incident) -> dict[str, int]:
 
 def _recoveries(incident: Incident) -> list[Figures]:
     rows = incident.recoveries.order_by("-started_at")[:LISTED]
-    missed = dict(missed_events(incident).order_by().values_list("recovery").annotate(Count("id")))
+    listed = MissedEvent.objects.filter(recovery__incident=incident).order_by()
+    missed = dict(listed.values_list("recovery").annotate(Count("id")))
     return [
         {
             "id": row.pk,

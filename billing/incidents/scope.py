@@ -35,8 +35,11 @@ def seen_in(incident: Incident) -> Q:
 
 
 def missed_events(incident: Incident) -> QuerySet[MissedEvent]:
-    """What the recoveries that belong to it have listed."""
-    return MissedEvent.objects.filter(recovery__incident=incident)
+    """What the recoveries that belong to it have listed; what one has recovered, once."""
+    listed = MissedEvent.objects.filter(recovery__incident=incident).order_by()
+    done = listed.filter(status=MissedEvent.Status.DONE)
+    left = ~Q(stripe_event_id__in=done.values("stripe_event_id"))
+    return listed.filter(Q(status=MissedEvent.Status.DONE) | left)
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,11 +172,11 @@ def scope(incident: Incident, *, ever: bool = False) -> Scope:
     about, params = _about(incident, ever=ever)
     [totals] = rows(about + TOTALS, params)
     came = InboxEvent.objects.filter(_waiting(incident)).order_by().values_list("status")
-    listed = missed_events(incident).order_by().values_list("status")
+    listed = missed_events(incident).values_list("status")
     return Scope(
         **{**totals, "amounts": _amounts(totals["amounts"])},
         waiting=dict(came.annotate(Count("id"))),
-        missed=dict(listed.annotate(Count("id"))),
+        missed=dict(listed.annotate(Count("stripe_event_id", distinct=True))),
     )
 
 

@@ -20,6 +20,8 @@ from billing.models import (
 )
 
 SHOWN = 50  # of what happened
+OF_ENTRIES = ("note_incident", "tell_of_incident")
+LONG = ("counts", "measures", "report")  # of a run
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,20 +56,26 @@ def _newest(incident: Incident, most: int, *, belongs: bool) -> list[Happening]:
             others = Q(incident=None) | ~Q(incident=incident)
             found = model._default_manager.filter(others, within)
         newest = Coalesce(*fields) if len(fields) > 1 else F(fields[0])
-        return found.order_by(newest.desc(), "-pk")[:most]
+        return found.order_by(newest.desc(), "-pk")
 
     found = [
-        *map(_operation, rows(OperationRecord, "created_at").defer("plan", "parameters")),
-        *(each for row in rows(Alert, "resolved_at", "opened_at") for each in _alert(row)),
-        *map(_run, rows(ReconciliationRun, "started_at").defer("counts", "measures", "report")),
-        *map(_job, rows(BulkJob, "created_at")),
-        *map(_recovery, rows(Recovery, "started_at").defer("report")),
+        *map(_operation, _operations(rows(OperationRecord, "created_at"))[:most]),
+        *(each for row in rows(Alert, "resolved_at", "opened_at")[:most] for each in _alert(row)),
+        *map(_run, rows(ReconciliationRun, "started_at").defer(*LONG)[:most]),
+        *map(_job, rows(BulkJob, "created_at")[:most]),
+        *map(_recovery, rows(Recovery, "started_at").defer("report")[:most]),
     ]
     if belongs:
         found += _entries(incident, most)
     else:
         found = [each for each in found if since <= each.at <= until]
     return sorted(found, key=lambda each: each.at, reverse=True)[:most]
+
+
+def _operations(found: QuerySet[Any]) -> QuerySet[Any]:
+    """All but those whose effect is an entry that stands there itself."""
+    entries = Q(name__in=OF_ENTRIES, status=OperationRecord.Status.APPLIED)
+    return found.exclude(entries).defer("plan", "parameters")
 
 
 def _operation(row: OperationRecord) -> Happening:

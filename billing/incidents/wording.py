@@ -108,7 +108,7 @@ def work_lines(said: Figures) -> Iterator[Line]:
     for each in said["runs"]:
         stake = {code: n for code, n in each["at_stake"].items() if code != "credits"}
         worth = stake_words(stake, each["at_stake"].get("credits", 0))
-        found = f"{each['found']:,} differences, at stake: {worth}"
+        found = f"{each['found']:,} found to differ, at stake: {worth}"
         started = time_words(each["started_at"])
         yield f"Reconciliation ({each['kind']})", f"{each['status']}, {started}: {found}"
 

@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import Any
 
 from django.conf import settings
+from django.db.models import Model
 from django.utils import timezone
 
 from billing.formatting import format_time
@@ -20,10 +21,13 @@ from billing.ingress.queue import defer_once
 from billing.models import (
     Alert,
     AlertMessage,
+    BulkJob,
     InboxEvent,
     Incident,
     IncidentEntry,
     OperationRecord,
+    ReconciliationRun,
+    Recovery,
 )
 from billing.models.incidents import current_incident
 from billing.models.incidents import open_incidents as open_incidents
@@ -155,14 +159,27 @@ class OpenIncident(Operation):
                 operation_key=self.key,
             )
             OperationRecord.objects.filter(pk=record.pk).update(incident=row)
-            if self.alert_id:
-                Alert.objects.filter(pk=self.alert_id, incident=None).update(incident=row)
+            self._attach(row)
             commit.result = result = Result(
                 f"Incident {row.pk} is open: {row}.",
                 self._changes(start),
                 details={"incident": row.pk, "alert": self.alert_id},
             )
         return result
+
+    def _attach(self, row: Incident) -> None:
+        """What somebody began before he opened it, in its time, and its alerts belong to it."""
+        began: tuple[tuple[type[Model], str], ...] = (
+            (Alert, "opened_at"),
+            (BulkJob, "created_at"),
+            (ReconciliationRun, "started_at"),
+            (Recovery, "started_at"),
+        )
+        for model, field in began:
+            found = model._default_manager.filter(incident=None)
+            found.filter(**{f"{field}__gte": row.started_at}).update(incident=row)
+        if self.alert_id:
+            Alert.objects.filter(pk=self.alert_id, incident=None).update(incident=row)
 
     def audit_payload(self, result: Result) -> dict[str, Any]:
         return result.details

@@ -65,7 +65,6 @@ def test_what_was_done_and_what_else_happened_stand_apart() -> None:
         ("Bulk job", "Grant credits, done"),
         ("Note", "By cli:bob"),
         ("Operation", "Grant credits, applied"),
-        ("Operation", "Note incident, applied"),
         ("Reconciliation", "Daily run"),
         ("Recovery", "Outage recovery, running"),
     ]

@@ -57,6 +57,16 @@ def test_an_event_that_waits_here_and_was_listed_counts_once() -> None:
     assert touched.events == 1
 
 
+def test_what_one_recovery_brought_back_is_missing_no_more_in_another() -> None:
+    row = rows.incident()
+    for status in ("failed", "done"):
+        missed(recovery(row), 1, "invoice.paid", "cus_dee", status=status)
+    missed(recovery(row), 2, "invoice.paid", "cus_eve", status="failed")
+    missed(recovery(row), 2, "invoice.paid", "cus_eve")
+    assert scope.scope(row).missed == {"done": 1, "failed": 1, "waiting": 1}
+    assert [touched.id for touched in scope.touched(row)] == ["cus_eve"]
+
+
 def test_what_the_body_of_an_event_says_need_not_be_json() -> None:
     row = rows.incident()
     rows.inbox_event(body='{"mode" : "payment", "nothing": \\u0000', received_at=timezone.now())

@@ -40,7 +40,7 @@ from billing.operations.incidents import (
     current,
 )
 from tests.admin import rows
-from tests.incidents.trouble import outage
+from tests.incidents.trouble import outage, recovery
 from tests.operations.shop import BOB, audits, record_of
 
 pytestmark = pytest.mark.django_db
@@ -281,6 +281,23 @@ def test_what_is_done_while_it_is_open_belongs_to_it(erin: Actor) -> None:
     assert current() == row
     Incident.objects.update(ended_at=timezone.now())
     assert current() is None
+
+
+def test_what_began_in_its_time_before_it_was_opened_belongs_to_it(erin: Actor) -> None:
+    hour, now = timedelta(hours=1), timezone.now()
+    before, meanwhile = now - 3 * hour, now - hour
+    other = rows.incident("Another")
+    for at, key in ((before, "1"), (meanwhile, "2")):
+        rows.alert(key=key, opened_at=at)
+        rows.run(started_at=at)
+        recovery(None, started_at=at)
+    taken = recovery(other, started_at=meanwhile)
+    opening(erin, started_at=(now - 2 * hour).isoformat()).apply()
+    row = Incident.objects.get(title=TITLE)
+    for found in (row.alerts.all(), row.runs.all(), row.recoveries.all()):
+        assert len(found) == 1
+    taken.refresh_from_db()
+    assert taken.incident == other
 
 
 def test_its_figures_are_kept_as_they_were_when_it_was_closed(erin: Actor) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from django.core.management.base import CommandParser
+from django.utils import timezone
 
 from billing.incidents import document, wording
 from billing.incidents.figures import Figures, figures, kept_or_now
@@ -39,7 +40,8 @@ class Command(OperatorCommand):
             raise InvalidInputError("Ask for --json, for --markdown or for --draft.")
         row = found(options["incident"])
         if options["draft"]:
-            return Answer({}, wording.draft(row, figures(row)).split("\n"))
+            said = figures(row, ended_at=row.ended_at or timezone.now())
+            return Answer({}, wording.draft(row, said).split("\n"))
         if options["markdown"] or options["as_json"]:
             kind = "md" if options["markdown"] else "json"
             actor = Actor.cli(system_user())
