@@ -22,9 +22,9 @@ from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.http import require_http_methods
 
 from billing import tasks
+from billing.admin.alerted import alerted
 from billing.admin.assessment_forms import RunAssessmentForm
 from billing.admin.backup_forms import MakeBackupForm
-from billing.admin.alerted import alerted
 from billing.admin.cells import open_url, page_url
 from billing.admin.closing_forms import (
     CheckMonthForm,
