@@ -91,9 +91,11 @@ class AssessmentAdmin(ReadOnlyAdmin):
         if found := damaged(row):
             names = ", ".join(each["name"] for each in found)
             return f"The database is damaged: {names}. Each says below what to do.", "danger"
-        if row.is_whole:
-            return "The database is whole.", "success"
-        return "Nothing damaged was found, but not everything could be looked at.", "warning"
+        unsure = sum(each["verdict"] == "unsure" for each in row.checks)
+        if not row.is_whole:
+            return "Nothing damaged was found, but not everything could be looked at.", "warning"
+        but = f", as far as was looked: of {unsure:,} checks see below" if unsure else ""
+        return f"The database is whole{but}.", "success"
 
     def buttons(self, row: Assessment, user: User) -> list[ShownOffer]:
         if not row.users or not user.has_perm(EXPORT):  # type: ignore[union-attr]

@@ -129,7 +129,7 @@ class Watch:
             "watch: refused webhooks",
             False,
             seconds,
-            f"{counted(newly, 'request')} to the webhook was refused since it began.",
+            f"Refused since it began: {counted(newly, 'request')} to the webhook.",
             "manage.py check_webhooks says whether the secret is right.",
             list_page(WebhookRejection, since="hour"),
         )

@@ -1,17 +1,20 @@
 """With a key of live mode a smoke test looks, and cannot change anything."""
 
+import re
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 import time_machine
 from pytest_django import Settings
 
+from billing import smoke as smoke_package
 from billing.gateway.client import Gateway, gateway
 from billing.models import SmokeTest
 from billing.smoke.flows import Visit
 from billing.smoke.till import LiveModeError, Till
 from billing.smoke.trying import smoke
-from tests.commands.conftest import Run, run  # noqa: F401  (a fixture)
+from tests.commands.conftest import Run
 from tests.sandbox.server import SandboxProcess
 from tests.sandbox.test_modes import LIVE_KEY, live
 from tests.support.databases import Database
@@ -47,7 +50,7 @@ def test_no_flow_can_begin_with_a_key_that_is_not_of_test_mode(
 def test_a_live_key_gets_the_checks_and_a_ping_and_nothing_is_made(
     real_database: Database,
     live_mode: SandboxProcess,
-    run: Run,  # noqa: F811
+    run: Run,
 ) -> None:
     ran = run("smoke", "--json", "--watch", "0", "--timeout", "0.2")
     assert ran.code == 1
@@ -91,7 +94,7 @@ def test_prices_and_events_that_are_not_here_are_named(
 def test_bad_options_and_a_missing_key_are_refused(
     real_database: Database,
     settings: Settings,
-    run: Run,  # noqa: F811
+    run: Run,
 ) -> None:
     assert "at most 300 s" in run("smoke", "--timeout", "301").error
     assert "0 to 3600 seconds" in run("smoke", "--watch", "-1").error
@@ -100,3 +103,13 @@ def test_bad_options_and_a_missing_key_are_refused(
     assert (ran.code, ran.document["status"]) == (2, "failed")
     assert "STRIPE_SECRET_KEY is not set" in ran.document["error"]
     assert not SmokeTest.objects.exists()
+
+
+def test_nothing_but_the_till_changes_anything_at_stripe() -> None:
+    for file in Path(smoke_package.__path__[0]).glob("*.py"):
+        if file.name == "till.py":
+            continue
+        calls = re.findall(r"([\w.]+)\.(post|delete)\b", file.read_text())
+        assert {of for of, _ in calls} <= {"self.till"}, file
+        methods = re.findall(r"\.request\(\s*\"(\w+)\"", file.read_text())
+        assert set(methods) <= {"get"}, file

@@ -41,7 +41,7 @@ def ledger(look: Look) -> Outcome:
         "ledger sums",
         sql,
         "Every balance is what its ledger adds up to, and none is below 0.",
-        "{count} balances are not what their ledger adds up to, or are below 0.",
+        "Balances that are not what their ledger adds up to, or are below 0",
         "The ledger is what was recorded, unless rows of it are lost: see the other checks of it."
         " If it is whole, manage.py tie_out_balance USER brings both together. If not, restore.",
         model="billing.LeadCredits",
@@ -54,8 +54,8 @@ def line(look: Look) -> Outcome:
         "ledger line",
         BROKEN_LINE.format(**sources(look)),
         "Every entry takes up where the one before it ended.",
-        "{count} entries do not take up where the user's entry before ended: one is missing,"
-        " was changed, or a balance was written past the triggers.",
+        "Entries that do not take up where the user's entry before ended, since one is missing or"
+        " was changed, or a balance was written past the triggers",
         "Compare with the newest backup and with the export. manage.py verify_audit, and the log"
         " of PostgreSQL, may say who did it.",
         model=ENTRY,
@@ -80,7 +80,7 @@ QUESTIONS = (
                             AND split_part(e.source, ':', 2) = p.source)
         """,
         "Every purchase that says it was granted has its ledger entry.",
-        "{count} purchases say that they were granted, and no ledger entry does.",
+        "Purchases that say that they were granted, and no ledger entry does",
         "Ledger entries are lost. Restore a backup, or grant each: manage.py grant_purchase.",
         model="billing.Purchase",
     ),
@@ -93,7 +93,7 @@ QUESTIONS = (
                           WHERE p.source = split_part(e.source, ':', 2))
         """,
         "Every grant for a purchase has its purchase.",
-        "{count} ledger entries grant a purchase that is not here.",
+        "Ledger entries that grant a purchase that is not here",
         FROM_STRIPE,
         model=ENTRY,
     ),
@@ -107,7 +107,7 @@ QUESTIONS = (
             GROUP BY payment_intent_id HAVING count(*) > 1)
         """,
         "No payment was granted as two purchases.",
-        "{count} granted purchases share their payment with another one.",
+        "Granted purchases that share their payment with another one",
         "One payment buys one thing: find out which, then manage.py take_back_credits.",
         model="billing.Purchase",
     ),
@@ -119,7 +119,7 @@ QUESTIONS = (
         WHERE p.status = 'granted' AND coalesce(p.user_id, '') = ''
         """,
         "Every granted purchase has its user.",
-        "{count} purchases were granted to nobody.",
+        "Purchases that were granted to nobody",
         "manage.py attribute_payment says whose each is.",
         model="billing.Purchase",
     ),
@@ -133,7 +133,7 @@ QUESTIONS = (
                           WHERE r.stripe_id = split_part(e.source, ':', 2))
         """,
         "Every entry for a refund or dispute has its refund or dispute.",
-        "{count} ledger entries name a refund or dispute that is not here.",
+        "Ledger entries that name a refund or dispute that is not here",
         FROM_STRIPE,
         model=ENTRY,
     ),
@@ -161,7 +161,7 @@ QUESTIONS = (
         HAVING count(t.stripe_id) = 0 AND g.credits * least(sum(r.amount), p.amount) >= p.amount
         """,
         "Every refund and dispute has taken its credits back.",
-        "{count} purchases were refunded or disputed, and nothing was taken back.",
+        "Purchases that were refunded or disputed, and nothing was taken back",
         "manage.py sync_from_stripe of the customer settles it.",
         model="billing.Purchase",
     ),
@@ -174,7 +174,7 @@ QUESTIONS = (
                           WHERE c.id::text = split_part(e.source, ':', 2))
         """,
         "Every entry that gives a claim's credits back has its claim.",
-        "{count} ledger entries give back credits of a claim that is not here.",
+        "Ledger entries that give back credits of a claim that is not here",
         "Claims are lost, and Stripe does not know them: manage.py recover_restore has them from"
         " the export, if there is one.",
         model=ENTRY,
@@ -191,7 +191,7 @@ QUESTIONS = (
                                    AND c.claimed_at + interval '5 minutes')
         """,
         "Every claim has its debit in the ledger.",
-        "{count} claims have no debit of what they cost in the ledger within five minutes.",
+        "Claims without a debit of what they cost in the ledger within five minutes",
         "Whoever claims may do both at different times. If they do not, ledger entries are lost:"
         " compare with a backup, and with the export.",
         model="billing.LeadClaim",

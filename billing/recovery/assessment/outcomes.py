@@ -89,7 +89,7 @@ class Check:
 class Question:
     """Rows that must not be: `sql` gives their ids and users (text, or null), in that order.
 
-    `ok` says that there is none, `wrong` what is wrong with `{count}` of them. `model` has the
+    `ok` says that there is none, `wrong` what they are. `model` has the
     page of an id in the admin (its label), '' where our page about one of Stripe's ids is meant.
     `clues`: what is found may have an innocent reason.
     """
@@ -114,7 +114,7 @@ class Question:
         return Outcome(
             self.name,
             Verdict.UNSURE if self.clues else Verdict.DAMAGED,
-            self.wrong.format(count=f"{count:,}"),
+            f"{self.wrong}: {count:,}.",
             self.advice,
             rows[0]["page"],
             {"wrong": count},

@@ -42,7 +42,7 @@ class Tally:
     def add(self, model: type[Model], what: str, found: tuple[int, list[str], list[str]]) -> None:
         count, examples, users = found
         self.wrong += count
-        self.said.append(f"{count:,} rows of {model._meta.db_table}: {what}")
+        self.said.append(f"{model._meta.db_table}, {what}: {count:,}")
         label = model._meta.label_lower
         self.rows += [
             {"id": f"{model._meta.db_table} {each}", "page": row_page(label, each)}

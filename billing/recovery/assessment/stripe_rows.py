@@ -60,7 +60,7 @@ def mirrored() -> Iterator[Question]:
             f"SELECT m.id, {OF_MIRROR.get(mirror, customer)} FROM {mirror} m"  # noqa: S608
             f" WHERE NOT EXISTS (SELECT FROM {ours} o WHERE o.{key} = m.id)",
             f"All {kind} of the mirror are in our table.",
-            f"{{count}} {kind} are in the mirror, and not in our table.",
+            f"{kind.capitalize()} of the mirror that are not in our table",
             SYNC,
             clues=expanded,
         )
@@ -69,7 +69,7 @@ def mirrored() -> Iterator[Question]:
             f"SELECT o.id, {OWNERS.get(ours, 'NULL::text')} FROM {ours} o"  # noqa: S608
             f" WHERE NOT EXISTS (SELECT FROM {mirror} m WHERE m.id = o.{key})",
             f"All {kind} of our table are in the mirror.",
-            f"{{count}} {kind} of our table are not in the mirror.",
+            f"{kind.capitalize()} of our table that are not in the mirror",
             BY_HAND + SYNC,
             model=model,
             clues=recorded,
@@ -84,7 +84,7 @@ def without_customer(kind: str, table: str, model: str, *, clues: bool) -> Quest
         f"SELECT t.id, {user} FROM {table} t WHERE t.stripe_customer_id <> '' AND NOT EXISTS"  # noqa: S608
         " (SELECT FROM billing_customers c WHERE c.stripe_customer_id = t.stripe_customer_id)",
         f"All {kind} have their customer.",
-        f"{{count}} {kind} name a customer who is not here.",
+        f"{kind.capitalize()} that name a customer who is not here",
         SYNC,
         model=model,
         clues=clues,
@@ -107,7 +107,7 @@ QUESTIONS = (
             WHERE s.stripe_subscription_id = i.stripe_subscription_id)
         """,
         "All invoices of subscriptions have their subscription.",
-        "{count} invoices name a subscription that is not here.",
+        "Invoices that name a subscription that is not here",
         f"Its event may still be on its way. {SYNC}",
         model="billing.BillingInvoice",
         clues=True,
@@ -122,7 +122,7 @@ QUESTIONS = (
             SELECT FROM billing_events e WHERE e.stripe_event_id = i.stripe_event_id)
         """,
         "Every event that was processed is in the log.",
-        "{count} events were processed, and are not in the log.",
+        "Events that were processed, and are not in the log",
         "The log lost them. Process them again: manage.py replay_events EVT ... writes them anew.",
         model="billing.InboxEvent",
     ),

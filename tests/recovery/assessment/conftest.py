@@ -10,13 +10,16 @@ from pytest_django import DjangoDbBlocker
 from billing.models import BillingCustomer, CreditEntry, LeadClaim, LeadCredits, acting_as
 from billing.projection import ledger
 from billing.projection.ledger import Entry
+from tests.commands.conftest import run
 from tests.conftest import connected_to
 from tests.operations.shop import Shop
 from tests.reconciliation.world import at_home, make_base
 from tests.sandbox.server import run_sandbox
 from tests.support.databases import Database, Databases
 
-CUSTOMERS = 40
+__all__ = ["run"]
+
+CUSTOMERS = 20
 Claimed = CreditEntry.Kind.CLAIM
 
 

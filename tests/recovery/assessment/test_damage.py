@@ -18,6 +18,7 @@ from billing.operations.base import Actor
 from billing.operations.tying import TieOutBalance
 from billing.recovery.assessment.assessing import CHECKS, Assessed, assess
 from billing.recovery.assessment.outcomes import Look, Outcome, Verdict
+from tests.admin.rows import alert, incident
 from tests.support.databases import Database
 
 pytestmark = pytest.mark.usefixtures("database")
@@ -131,13 +132,11 @@ def test_a_migration_that_is_not_applied_or_not_known_is_told() -> None:
 
 
 def test_rows_that_refer_to_nothing_are_named_with_their_page() -> None:
-    sql(
-        "INSERT INTO billing_alerts (rule, severity, title) VALUES ('quiet', 'danger', 'Quiet')",
-        "INSERT INTO billing_incidents (title, started_at, owner, opened_by, operation_key,"
-        " alert_id) SELECT 'Gone', now(), 'sue', 'sue', 'op_1', id FROM billing_alerts",
-    )
+    incident(alert=alert())
     past_all("DELETE FROM billing_alerts")
-    found = is_damaged("foreign keys", "billing_incidents: alert_id refers to no row")
+    found = is_damaged(
+        "foreign keys", "billing_incidents, alert_id refers to no row of billing_alerts: 1"
+    )
     assert found.numbers["wrong"] == 1
     assert found.rows[0]["id"].startswith("billing_incidents ")
     assert found.rows[0]["page"].startswith("/admin/billing/incident/")
@@ -152,7 +151,7 @@ def test_what_stands_twice_where_nothing_may_is_found_without_its_index() -> Non
         " SELECT user_id, delta, balance_after, kind, source FROM credit_entries WHERE id = %(id)s",
         id=entry.pk,
     )
-    found = is_damaged("unique", "2 rows of credit_entries: not unique by source")
+    found = is_damaged("unique", "credit_entries, not unique by source: 2")
     assert found.users == [entry.user_id]
     assert f"/admin/billing/creditentry/{entry.pk}/change/" in [r["page"] for r in found.rows]
 
@@ -164,10 +163,10 @@ def test_rows_against_a_check_or_without_what_they_must_have_are_found() -> None
         " ALTER balance DROP NOT NULL"
     )
     past_all("UPDATE lead_credits SET balance = -5 WHERE user_id = %(user)s", user=user)
-    found = is_damaged("checks and not null", "1 rows of lead_credits: against lead_credits_not")
+    found = is_damaged("checks and not null", "lead_credits, against lead_credits_not_negative: 1")
     assert found.users == [user]
     past_all("UPDATE lead_credits SET balance = NULL WHERE user_id = %(user)s", user=user)
-    is_damaged("checks and not null", "1 rows of lead_credits: something is empty")
+    is_damaged("checks and not null", "lead_credits, something is empty that must not be: 1")
 
 
 def test_a_sequence_that_is_behind_is_named_with_what_sets_it_right() -> None:

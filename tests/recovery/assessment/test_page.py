@@ -87,5 +87,10 @@ def test_one_that_runs_and_one_that_is_unsure_say_so(engineer: Client) -> None:
     running = engineer.get(page_url(assessment(is_whole=None, finished_at=None)))
     assert "Checks done: 1." in running.content.decode()
     [check] = assessment().checks
+    whole = assessment(is_whole=True, users=[], checks=[{**check, "verdict": "ok"}])
+    assert "The database is whole." in engineer.get(page_url(whole)).content.decode()
+    hinted = assessment(is_whole=True, users=[], checks=[{**check, "verdict": "unsure"}])
+    page = engineer.get(page_url(hinted)).content.decode()
+    assert "as far as was looked: of 1 checks see below" in page
     unsure = assessment(checks=[{**check, "verdict": "unsure", "is_blind": True}], users=[])
     assert "not everything could be looked at" in engineer.get(page_url(unsure)).content.decode()

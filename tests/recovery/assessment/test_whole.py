@@ -6,10 +6,9 @@ from billing import tasks
 from billing.models import Assessment
 from billing.recovery.assessment.assessing import CHECKS, assess
 from billing.recovery.assessment.outcomes import Verdict
+from tests.commands.conftest import Run
 from tests.durability.rows import contents
-from tests.support.back_office import run_manage
 from tests.support.databases import Database
-from tests.support.environment import child_environment
 
 
 def test_nothing_is_said_of_a_database_that_has_lived(database: Database) -> None:
@@ -36,12 +35,17 @@ def test_the_workers_job_leaves_its_row(database: Database) -> None:
     assert row.finished_at is not None
 
 
-def test_the_command_answers_in_json_and_in_words(database: Database) -> None:
-    environment = child_environment(DATABASE_URL=database.url)
-    said = json.loads(run_manage("assess", "--json", env=environment).stdout)
+def test_the_command_answers_in_json_and_in_words(database: Database, run: Run) -> None:
+    said = run("assess", "--json").document
     assert (said["status"], said["whole"], said["users"]) == ("done", True, [])
     assert set(said["checks"][0]) >= {"name", "verdict", "detail", "rows", "users", "advice"}
     assert said["page"].endswith(f"/admin/billing/assessment/{said['assessment']}/change/")
-    words = run_manage("assess", "--quick", env=environment).stdout
+    words = run("assess", "--quick").stdout
     assert "unsure   readable: Not looked at, since it was to be quick." in words
     assert "ok       triggers: All" in words
+
+
+def test_what_cannot_be_a_hash_is_refused(run: Run) -> None:
+    assert run("assess", "--expect", "9f2c").code == 2
+    ran = run("assess", "--quick", "--expect", "a" * 64)
+    assert (ran.code, "--expect needs all of it" in ran.error) == (2, True)
