@@ -78,11 +78,15 @@ class Look:
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One question about the database. A `slow` one reads everything, and is left out if quick."""
+    """One question about the database. A `slow` one reads everything, and is left out if quick.
+
+    One that `asks_outside` holds no transaction open meanwhile.
+    """
 
     name: str
     find: Callable[[Look], Outcome]
     slow: bool = False
+    asks_outside: bool = False
 
 
 @dataclass(frozen=True, slots=True)

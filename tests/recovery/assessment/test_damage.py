@@ -17,6 +17,7 @@ from billing.models import (
 from billing.operations.base import Actor
 from billing.operations.tying import TieOutBalance
 from billing.recovery.assessment.assessing import CHECKS, Assessed, assess
+from billing.recovery.assessment.chain import compared
 from billing.recovery.assessment.outcomes import Look, Outcome, Verdict
 from tests.admin.rows import alert, incident
 from tests.support.databases import Database
@@ -342,6 +343,7 @@ def test_an_audit_log_that_was_changed_or_cut_off_is_found() -> None:
     head = asked("audit chain").detail.rpartition(" ")[2].rstrip(".")
     assert len(head) == 64
     assert asked("exported chain", expect=head).verdict == Verdict.OK
+    assert (compared(head).verdict, compared("").verdict) == (Verdict.OK, Verdict.OK)
     past_all(
         "DELETE FROM billing_audit_chain WHERE event_id = %(id)s",
         "DELETE FROM billing_events WHERE id = %(id)s",
@@ -349,6 +351,7 @@ def test_an_audit_log_that_was_changed_or_cut_off_is_found() -> None:
     )
     assert asked("audit chain").verdict == Verdict.OK
     is_damaged("audit chain", f"The hash {head} is in no link", expect=head)
+    assert compared(head).verdict == Verdict.DAMAGED
     past_all("UPDATE billing_events SET actor = 'nobody' WHERE id = %(id)s", id=last.pk - 1)
     is_damaged("audit chain", "is not what was written")
 
