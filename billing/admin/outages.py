@@ -21,6 +21,7 @@ from billing.admin.operations import START_RECOVERY
 from billing.admin.recovery_words import progress_words, sentence_on
 from billing.admin.related import Table
 from billing.admin.runs import Figures, duration_words
+from billing.diagnosis.kinds import label_of
 from billing.formatting import format_time
 from billing.models import FindingRecord, MissedEvent, Recovery
 from billing.operations.recoveries import ALL, CRITICAL
@@ -174,6 +175,8 @@ def tables(row: Recovery) -> Iterator[Figures]:
     asked = {words.PURPOSES.get(n, n): c for n, c in row.counts.get("calls", {}).items()}
     yield counts_table("Requests to Stripe", "For what", asked)
     yield counts_table("Brought in from lists", "Objects", row.counts.get("brought_in", {}))
+    differed = {label_of(kind): count for kind, count in report.get("differed", {}).items()}
+    yield counts_table("What differed at first", "Kind", differed)
     yield mended_table(report)
     yield left_table(report)
 
@@ -188,9 +191,9 @@ def counts_table(title: str, heading: str, counts: Mapping[str, int]) -> Figures
 def mended_table(report: Mapping[str, Any]) -> Figures:
     made = Figures("Mended", ["What", "Kind", "Result"])
     for each in report.get("mended", ()):
-        made.rows.append(("", [each["subject"], each["kind"].replace("_", " "), "mended"]))
+        made.rows.append(("", [each["subject"], label_of(each["kind"]), "mended"]))
     for each in report.get("tried_in_vain", ()):
-        made.rows.append(("", [each["subject"], each["kind"].replace("_", " "), each["why"]]))
+        made.rows.append(("", [each["subject"], label_of(each["kind"]), each["why"]]))
     return made
 
 
@@ -200,7 +203,7 @@ def left_table(report: Mapping[str, Any]) -> Figures:
     left = report.get("left") or {}
     for each in left.get("findings", ()):
         url = page_url(FindingRecord(pk=each["number"]))
-        made.rows.append((url, [each["subject"], each["kind"].replace("_", " "), each["says"]]))
+        made.rows.append((url, [each["subject"], label_of(each["kind"]), each["says"]]))
     return made
 
 

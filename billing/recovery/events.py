@@ -93,6 +93,8 @@ def _missed(event: StripeDict, status: str | None) -> MissedEvent | None:
         body=incoming.body,
         missed_as=_how(event, status),
         rank=queue.rank_of(event),
+        status=MissedEvent.Status.WAITING,
+        said="",
     )
 
 

@@ -1,9 +1,10 @@
 """What never was an event, or is one no more: found by the objects themselves.
 
 A reconciliation compares what was made in the outage's time, and every subscription and open
-invoice; what Stripe's word alone mends is mended, and looked at again by a second one. Where the
-trouble began before the events that Stripe still lists, its lists of objects are brought in first,
-page by page, so that not each of them is a difference that costs requests of its own.
+invoice. Where something differs that Stripe's word alone mends, its lists of that time are brought
+in, page by page, and compared again: so not each difference costs requests of its own. What still
+differs is mended one by one where that is safe, and looked at once more. Where the trouble began
+before the events that Stripe still lists, the lists are brought in at once.
 """
 
 import time
@@ -30,12 +31,8 @@ Tell = Callable[[str], None]
 
 
 def bring_in_lists(recovery: Recovery, stripe: Gateway, tell: Tell) -> None:
-    """Brings in what was made since the trouble began, and all subscriptions, from where it was.
-
-    Only where there were events that Stripe lists no more. Raises a GatewayError.
-    """
-    if lost(recovery) is None:
-        return
+    """Brings in what was made since the trouble began, from where it was; all subscriptions, where
+    events that Stripe lists no more may have changed them. Raises a GatewayError."""
     at, _, cursor = recovery.cursor.partition(" ")
     kinds = [kind for kind, _, _ in LISTS]
     for kind, path, always in LISTS[kinds.index(at) if at in kinds else 0 :]:
@@ -45,9 +42,9 @@ def bring_in_lists(recovery: Recovery, stripe: Gateway, tell: Tell) -> None:
 
 
 def _made_since(recovery: Recovery, kind: str) -> dict[str, Any]:
-    """Subscriptions change long after they were made: of those, all are listed."""
     since = int((recovery.since - OVERLAP).timestamp())
-    return {} if kind == "subscription" else {"created": {"gte": since}}
+    is_all = kind == "subscription" and lost(recovery) is not None
+    return {} if is_all else {"created": {"gte": since}}
 
 
 def _bring_in_list(recovery: Recovery, kind: str, pages: Any, tell: Tell) -> None:
@@ -104,6 +101,22 @@ def _reconcile(
         except runs.AlreadyRunningError as error:
             tell(str(error))
             time.sleep(WAIT)
+
+
+def catch_up(recovery: Recovery, stripe: Gateway, tell: Tell, grace: timedelta | None) -> None:
+    """Where the run found what Stripe's word mends: brings in the lists, and compares again."""
+    assert recovery.run is not None  # noqa: S101  (set by the stage before)
+    recovery.report.setdefault("differed", recovery.run.differences)
+    if lost(recovery) is None and _mendable(recovery.run):
+        bring_in_lists(recovery, stripe, tell)
+        recovery.run = compare(recovery, tell, grace)
+    recovery.save(update_fields=["run", "report"])
+
+
+def _mendable(run: ReconciliationRun) -> bool:
+    """Whether anything differs that is mended without a person."""
+    safe = worklist.open_findings().filter(run=run, fix__operation__in=fixing.SAFE)
+    return safe.exists()
 
 
 def mend(recovery: Recovery, tell: Tell) -> None:

@@ -28,8 +28,9 @@ Kind, Status = Recovery.Kind, Recovery.Status
 RESUMED_FOR = timedelta(hours=24)  # after which a recovery that was interrupted is given up
 TOLD_EVERY = 1.0  # seconds between two notes of progress
 LISTING, PROCESSING, LISTS = "listing", "processing", "lists"
-COMPARING, MENDING, VERIFYING = "comparing", "mending", "verifying"
-STAGES = (LISTING, PROCESSING, LISTS, COMPARING, MENDING, VERIFYING)
+COMPARING, CATCHING_UP = "comparing", "catching up"
+MENDING, VERIFYING = "mending", "verifying"
+STAGES = (LISTING, PROCESSING, LISTS, COMPARING, CATCHING_UP, MENDING, VERIFYING)
 CRITICAL_STAGES = (LISTING, PROCESSING)
 TURN = "recovery"  # the name of the lock
 
@@ -174,11 +175,13 @@ def _do(
             events.find(recovery, stripe, tell)
         case "processing":
             processing.process(recovery, tell)
-        case "lists":
+        case "lists" if objects.lost(recovery) is not None:
             objects.bring_in_lists(recovery, stripe, tell)
         case "comparing":
             recovery.run = objects.compare(recovery, tell, grace)
             recovery.save(update_fields=["run"])
+        case "catching up":
+            objects.catch_up(recovery, stripe, tell, grace)
         case "mending":
             objects.mend(recovery, tell)
         case "verifying":

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+from billing.diagnosis.kinds import label_of
 from billing.formatting import format_money, format_time
 from billing.models import MissedEvent, Recovery
 from billing.recovery import events, queue
@@ -19,7 +20,8 @@ PURPOSES: Mapping[str, str] = {
     "processing": "for objects that events left open",
     "lists": "to list objects",
     "comparing": "to compare objects",
-    "mending": "to mend what differed",
+    "catching up": "to list objects, and to compare them again",
+    "mending": "to mend what differed still",
     "verifying": "to look once more",
 }
 STAGES: Mapping[str, str] = {
@@ -28,6 +30,7 @@ STAGES: Mapping[str, str] = {
     "processing": "it processes what was missed",
     "lists": "it brings in lists of objects",
     "comparing": "it compares objects with Stripe's",
+    "catching up": "it brings in lists of objects, and compares again",
     "mending": "it mends what is safe to mend",
     "verifying": "it looks at everything once more",
 }
@@ -145,10 +148,12 @@ def of_history(lost: Sequence[str] | None) -> Iterator[str]:
 def _objects(recovery: Recovery) -> Iterator[str]:
     for kind, count in recovery.counts.get("brought_in", {}).items():
         yield f"  {count:,} objects of type {kind} brought in from Stripe's lists"
+    for kind, count in recovery.report.get("differed", {}).items():
+        yield f"  {count:,} differed at first: {label_of(kind)}"
     for each in recovery.report.get("mended", ()):
-        yield f"mended  {each['kind'].replace('_', ' ')}: {each['subject']}"
+        yield f"mended  {label_of(each['kind'])}: {each['subject']}"
     for each in recovery.report.get("tried_in_vain", ()):
-        yield f"failed  {each['kind'].replace('_', ' ')}: {each['subject']}: {each['why']}"
+        yield f"failed  {label_of(each['kind'])}: {each['subject']}: {each['why']}"
     if said := recovery.report.get("not_mended"):
         yield f"Nothing was mended: {said}"
 
@@ -165,7 +170,7 @@ def _left(recovery: Recovery) -> Iterator[str]:
     if not left["count"]:
         yield "The last reconciliation finds nothing that differs."
     for each in left["findings"]:
-        yield f"left    {each['number']}  {each['kind'].replace('_', ' ')}: {each['subject']}"
+        yield f"left    {each['number']}  {label_of(each['kind'])}: {each['subject']}"
     yield from _more(left, "findings", "more findings are on the list of findings.")
 
 
