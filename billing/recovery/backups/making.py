@@ -20,8 +20,6 @@ from billing.recovery.backups.verifying import verify
 
 logger = logging.getLogger(__name__)
 
-LOCK = "hashtextextended('backup', 2)"
-
 
 class AlreadyRunningError(BackupError):
     """Another process makes a backup of this database."""
@@ -74,8 +72,7 @@ def alone(address: Address) -> Iterator[Connection]:
     Raises AlreadyRunningError.
     """
     with telling("Making a backup"), address.connect() as connection:
-        row = connection.execute(f"SELECT pg_try_advisory_lock({LOCK})").fetchone()
-        if not (row and row[0]):
+        if not servers.hold(connection, "backup", 2):
             raise AlreadyRunningError(
                 f"A backup of {address.database} is being made already. Wait for its end: the page"
                 " Backups shows it."

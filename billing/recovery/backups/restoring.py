@@ -100,13 +100,13 @@ def restore(
     and applies what is missing. Raises BackupError: the old database is then where
     it was.
     """
-    with _maintaining(address, maintenance) as connection, _alone(connection, address.database):
-        found = look(connection, address.database)
+    with _maintaining(address, maintenance) as connection:
+        found = _alone(connection, address.database)
         if note := _unwritten(found, where):
             folder.write(where / note.file_name, note.as_json())
             if note.backup == manifest.name:
                 return Outcome(note, earlier=True)
-        _start_over(connection, address.database, found)
+        found = _start_over(connection, address.database, found)
         check(manifest, where, tell)
         now = datetime.now(UTC)
         note = Restored(
@@ -152,15 +152,16 @@ def _maintaining(address: Address, maintenance: str) -> Iterator[Connection]:
         yield connection
 
 
-@contextmanager
-def _alone(connection: Connection, database: str) -> Iterator[None]:
-    """Lets one restore of a database run at a time. Raises BackupError."""
-    row = connection.execute(
-        "SELECT pg_try_advisory_lock(hashtextextended(%s, 3))", [database]
-    ).fetchone()
-    if not (row and row[0]):
+def _alone(connection: Connection, database: str) -> Standing:
+    """How things stand, once nobody else is at it. Raises BackupError where somebody is, or was
+    until now."""
+    before = look(connection, database).restored
+    if not servers.hold(connection, database, 3):
         raise BackupError(f"A restore of {database} is under way already. Wait for its end.")
-    yield
+    found = look(connection, database)
+    if found.restored != before:
+        raise BackupError(f"Somebody else has restored {database} just now: look at it first.")
+    return found
 
 
 def _restored(comment: str | None) -> Restored | None:
@@ -177,13 +178,14 @@ def _unwritten(found: Standing, where: Path) -> Restored | None:
     return note if note and not (where / note.file_name).exists() else None
 
 
-def _start_over(connection: Connection, database: str, found: Standing) -> None:
+def _start_over(connection: Connection, database: str, found: Standing) -> Standing:
     """Clears away what a killed restore has left, and opens what it has closed."""
     for left_over in found.left_over:
         logger.warning("dropping %s, which a killed restore left", left_over)
         servers.drop(connection, left_over)
     if found.left_over and found.exists and not found.is_open:
         _set_open(connection, database, True)
+    return look(connection, database)
 
 
 @contextmanager

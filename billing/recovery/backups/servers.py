@@ -4,6 +4,7 @@ None of it goes through Django's connections, so that it works for a scratch dat
 own, and where ours is gone.
 """
 
+import json
 import logging
 import os
 import pwd
@@ -29,13 +30,19 @@ APPLICATION, PROGRAM = "billing backup", "billing backup program"
 CONNECT_SECONDS = 20
 LONGEST_NAME = 63  # bytes of a database's name
 # Timeouts that would end a long dump, or the transaction that keeps its snapshot.
-TIMEOUTS = [
-    "statement_timeout",
-    "lock_timeout",
-    "idle_session_timeout",
-    "idle_in_transaction_session_timeout",
-    "transaction_timeout",
-]
+TIMEOUTS = dict.fromkeys(
+    [
+        "statement_timeout",
+        "lock_timeout",
+        "idle_session_timeout",
+        "idle_in_transaction_session_timeout",
+        "transaction_timeout",
+    ],
+    "0",
+)
+# So that what a killed process has locked is free again soon, whatever its statement was.
+SETTINGS = TIMEOUTS | {"client_connection_check_interval": "1s"}
+TURN = "2s"  # for which a lock is waited for: a killed process's is free within it
 PROVIDERS = {"b": ("builtin", "BUILTIN_LOCALE"), "i": ("icu", "ICU_LOCALE"), "c": ("libc", "")}
 # Settings whose value is a list of names (GUC_LIST_QUOTE in PostgreSQL's sources).
 LISTS = ("local_preload_libraries", "search_path", "session_preload_libraries", "temp_tablespaces")
@@ -86,7 +93,9 @@ class Address:
         }
         connection: Connection = psycopg.connect(**said, autocommit=True)  # type: ignore[arg-type]
         connection.execute(
-            "SELECT set_config(name, '0', false) FROM pg_settings WHERE name = ANY(%s)", [TIMEOUTS]
+            "SELECT set_config(s.name, w.value, false) FROM pg_settings s"
+            " JOIN json_each_text(%s::json) AS w(name, value) USING (name)",
+            [json.dumps(SETTINGS)],
         )
         return connection
 
@@ -129,6 +138,18 @@ def telling(doing: str) -> Iterator[None]:
         raise BackupError(f"{doing} is not permitted: {first_line(error)}.") from error
     except psycopg.Error as error:
         raise BackupError(f"{doing} failed: {first_line(error)}.") from error
+
+
+def hold(connection: Connection, subject: str, number: int) -> bool:
+    """Whether the lock on a subject is ours now, for as long as the connection lives."""
+    connection.execute("SELECT set_config('lock_timeout', %s, false)", [TURN])
+    try:
+        connection.execute("SELECT pg_advisory_lock(hashtextextended(%s, %s))", [subject, number])
+    except errors.LockNotAvailable:
+        return False
+    finally:
+        connection.execute("SET lock_timeout = 0")
+    return True
 
 
 def first_line(error: psycopg.Error) -> str:
