@@ -101,6 +101,8 @@ class Demo:
             "DJANGO_ALLOWED_HOSTS": "localhost,127.0.0.1",
             "PUBLIC_URL": url,
         }
+        if settings.EMBEDDED_POSTGRES and not settings.BACKUP_FOLDER:
+            self.environment["BACKUP_FOLDER"] = str(self.folder / "backups")
         if not settings.STRIPE_SECRET_KEY:
             with step("Starting the Stripe sandbox"):
                 self.start_sandbox(url)
@@ -112,6 +114,8 @@ class Demo:
         ):
             self.state.save()
             self.finish("world", "-m", "backoffice.demo_world", str(self.state.file))
+            if settings.EMBEDDED_POSTGRES and not self.state.is_built:
+                self.finish("backup", "manage.py", "backup", "--reason", "The first one")
             self.state.is_built = True
             self.state.save()
         self.start("worker", sys.executable, "manage.py", "run_worker")
@@ -197,6 +201,7 @@ class Demo:
     def write_environment(self) -> None:
         """The variables by which `manage.py` works on the same data in another terminal."""
         names = [
+            "BACKUP_FOLDER",
             "DATABASE_URL",
             "DJANGO_DEBUG",
             "DJANGO_ALLOWED_HOSTS",

@@ -18,6 +18,7 @@ from billing.admin.forms import User
 from billing.admin.offers import ShownOffer
 from billing.admin.operations import MAKE_BACKUP
 from billing.admin.runs import Figures, duration_words
+from billing.alerts.firing import counted
 from billing.formatting import format_size, format_time
 from billing.models import Backup
 from billing.operations.backups import WHAT
@@ -178,5 +179,5 @@ def counts_table(row: Backup) -> Figures:
             highest_words = cells.EMPTY if highest is None else f"{highest:,}"
             table.rows.append(("", [name, f"{rows:,}", highest_words]))
     empty = sum(not rows for rows in contents["rows"].values())
-    table.note = f"{empty:,} more tables were empty."
+    table.note = f"{counted(empty, 'more table was', 'more tables were')} empty."
     return table

@@ -47,7 +47,7 @@ PROVIDERS = {"b": ("builtin", "BUILTIN_LOCALE"), "i": ("icu", "ICU_LOCALE"), "c"
 # Settings whose value is a list of names (GUC_LIST_QUOTE in PostgreSQL's sources).
 LISTS = ("local_preload_libraries", "search_path", "session_preload_libraries", "temp_tablespaces")
 PRIVILEGES = {name: name for name in ("CONNECT", "CREATE", "TEMPORARY")}
-MAY_CREATE = "SELECT rolcreatedb OR rolsuper FROM pg_roles WHERE rolname = current_user"
+MAY_CREATE = "SELECT rolcreatedb OR rolsuper, rolname FROM pg_roles WHERE rolname = current_user"
 
 PROPERTIES = """
     SELECT
@@ -170,11 +170,11 @@ def create(connection: Connection, name: str, made: Mapping[str, Any]) -> None:
     `made` is of `properties`; where it says nothing, the server's own defaults hold.
     """
     allowed = connection.execute(MAY_CREATE).fetchone()
-    if not (allowed and allowed[0]):
+    may, user = allowed or (False, connection.info.user)
+    if not may:
         raise BackupError(
-            f"The database's user {connection.info.user} may not create databases, which is needed"
-            f" to restore a backup. Let an administrator run: ALTER ROLE {connection.info.user}"
-            " CREATEDB."
+            f"The database's user {user} may not create databases, which is needed to restore a"
+            f" backup. Let an administrator run: ALTER ROLE {user} CREATEDB."
         )
     parts: list[sql.Composable] = [
         sql.SQL("CREATE DATABASE {} TEMPLATE template0").format(sql.Identifier(name))

@@ -2,6 +2,7 @@
 
 import shutil
 import threading
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -147,6 +148,26 @@ def test_one_that_is_not_verified_is_not_good(own: Saved) -> None:
     assert made.manifest.verified_at is None
     assert Backup.objects.get(name=made.manifest.name).verified_at is None
     assert folder.named("latest", own.address.database) == own.manifest
+
+
+@pytest.fixture
+def role(server: psycopg.Connection, copy: Database) -> Iterator[str]:
+    """A user of the database who may read and write, and make no database."""
+    name = f"{copy.name}_clerk"
+    server.execute(f"CREATE ROLE {name} IN ROLE pg_read_all_data, pg_write_all_data")
+    connection.close()
+    connection.settings_dict["OPTIONS"] = {"options": f"-c role={name}"}
+    yield name
+    connection.close()
+    connection.settings_dict["OPTIONS"] = {}
+    server.execute(f"DROP ROLE {name}")
+
+
+def test_one_that_cannot_be_verified_is_there_and_says_why(own: Saved, role: str) -> None:
+    made = making.make(actor="schedule")
+    assert f"ALTER ROLE {role} CREATEDB" in made.manifest.error
+    assert Backup.objects.get(name=made.manifest.name).error == made.manifest.error
+    assert folder.manifests()[0] == made.manifest
 
 
 def test_two_are_not_made_at_once(own: Saved) -> None:
