@@ -7,6 +7,7 @@ out: a link that leads nowhere is worse than none.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlencode
 
 from django.contrib import admin
 from django.core.exceptions import PermissionDenied
@@ -25,14 +26,12 @@ from billing.admin.operations import (
     CLOSE_INCIDENT,
     NOTE_INCIDENT,
     OPEN_INCIDENT,
-    REPLAY_MISSED,
     START_RECONCILIATION,
     TELL_OF_INCIDENT,
     OperationPage,
 )
 from billing.formatting import format_age
 from billing.models import Alert, Assessment, Backup, Recovery, SmokeTest
-from billing.operations.selection import MISSING
 
 # The rules that say that webhooks do not come in.
 OF_WEBHOOKS = ("quiet", "endpoint", "undelivered", "refused")
@@ -82,6 +81,14 @@ def link_to(model: str, user: User) -> str:
         return reverse(f"admin:billing_{model}_changelist")
     except NoReverseMatch:
         return ""
+
+
+def outage_url(user: User, since: str = "") -> str:
+    """The page that leads through an outage; '' for those who may not see any."""
+    if not link_to("recovery", user):
+        return ""
+    address = reverse("admin:billing_outage")
+    return f"{address}?{urlencode({'since': since})}" if since else address
 
 
 def installed(line: str) -> str:
@@ -181,6 +188,7 @@ def of_webhooks(desk: Desk) -> Procedure:
                 desk,
                 "While the endpoint is down: work the critical queue straight from Stripe, paid"
                 " subscriptions first, then purchases.",
+                "--critical ",
             ),
             Step(
                 "Repair the endpoint: its address, its secret, our web server. The check sends"
@@ -192,7 +200,6 @@ def of_webhooks(desk: Desk) -> Procedure:
                 desk,
                 "Recover all that was missed, the oldest first. It may be stopped and goes on where"
                 " it was; what Stripe delivers meanwhile is not done twice.",
-                desk.button(REPLAY_MISSED, source=MISSING, since=desk.start()),
             ),
             comparing(desk, "daily", "Reconcile: what is left differs and is listed, or nothing."),
             closing(desk),
@@ -213,13 +220,15 @@ def firing(desk: Desk) -> Step:
     )
 
 
-def recovering(desk: Desk, text: str, more: Sequence[tuple[str, str]] = ()) -> Step:
+def recovering(desk: Desk, text: str, flags: str = "") -> Step:
     """What an outage lost, and the last time it was brought back."""
     state, _ = desk.newest(
         Recovery.objects.defer("report"), "started_at", "The last", "Nothing was recovered so far."
     )
-    line = installed(f"recover_outage --since {desk.start()}")
-    return Step(text, [*desk.lists(recovery="Outages"), *more], line, state)
+    leading = outage_url(desk.user, desk.since)
+    links = [("Outage, step by step", leading)] if leading else []
+    line = installed(f"recover_outage {flags}--since {desk.start()}")
+    return Step(text, [*links, *desk.lists(recovery="Outages")], line, state)
 
 
 def of_database(desk: Desk) -> Procedure:
@@ -236,7 +245,7 @@ def of_database(desk: Desk) -> Procedure:
             Step(
                 "Restore it into a new database, which takes over only once it is whole. The"
                 " damaged one is kept.",
-                command=installed("restore NAME"),
+                command=installed("restore latest"),
             ),
             Step(
                 "Bring back what came after the backup: from Stripe, and from the export what only"
@@ -273,7 +282,7 @@ def backing_up(desk: Desk) -> Step:
     return Step(
         "See which backups there are. If the database still answers, make one of it as it is.",
         desk.lists(backup="Backups"),
-        installed("backup"),
+        installed("backup --reason WHY"),
         state,
         is_bad,
     )

@@ -166,9 +166,9 @@ def remedies(row: Incident, user: User) -> list[ShownOffer]:
         ("Replay what was missed", REPLAY_MISSED, {"source": MISSING}),
         ("Reconcile its time", START_RECONCILIATION, {"target": "daily"}),
     )
-    outages = emergencies.link_to("recovery", user)
+    outage = emergencies.outage_url(user, since)
     return [
-        *([ShownOffer("Recover the outage", "healing", outages, "")] if outages else []),
+        *([ShownOffer("Recover the outage", "healing", outage, "")] if outage else []),
         *(
             ShownOffer(title, page.icon, page.url({**answers, "since": since, "back": back}), "")
             for title, page, answers in filled

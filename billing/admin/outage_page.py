@@ -18,6 +18,7 @@ from django.urls import reverse
 from django.utils import timezone
 from django.views.decorators.http import require_GET
 
+from billing.admin.alerted import alerted
 from billing.admin.cells import changelist_url, page_url
 from billing.admin.forms import User
 from billing.admin.offers import ShownOffer
@@ -88,6 +89,7 @@ def outage_view(request: HttpRequest) -> HttpResponse:
     context = {
         **admin.site.each_context(request),
         "title": "Outage, step by step",
+        "alerted": alerted(request),
         "start": start,
         "since": since,
         "wrong": wrong,
