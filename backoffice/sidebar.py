@@ -102,7 +102,7 @@ SIDEBAR: dict[str, Any] = {
             "title": "Emergencies",
             "items": [
                 {
-                    "title": "What to do",
+                    "title": "Emergencies",
                     "icon": "emergency",
                     "link": reverse_lazy("admin:billing_emergencies"),
                     "permission": lambda request: request.user.has_module_perms("billing"),
@@ -111,6 +111,10 @@ SIDEBAR: dict[str, Any] = {
                     **entry("Incidents", "e911_emergency", "incident"),
                     "active": shows_incidents,
                 },
+                entry("Outages", "healing", "recovery"),
+                entry("Backups", "save", "backup"),
+                entry("Assessments", "fact_check", "assessment"),
+                entry("Smoke tests", "experiment", "smoketest"),
                 entry("Alerts", "notifications_active", "alert"),
             ],
         },
