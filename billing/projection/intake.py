@@ -10,7 +10,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from django.conf import settings
-from django.db import transaction
+from django.db import OperationalError, connection, transaction
+from psycopg.errors import DeadlockDetected
 
 from billing.gateway.client import (
     PATHS,
@@ -120,6 +121,10 @@ def bring_in(
                 return intake
         except _MissingError as missing:
             _ask(missing.needs, knowledge, gateway())
+        except OperationalError as error:
+            # PostgreSQL ended this one of several that waited for each other: the others go on.
+            if not isinstance(error.__cause__, DeadlockDetected) or connection.in_atomic_block:
+                raise
     raise StillChangingError("Stripe's objects kept changing while they were read.")
 
 
