@@ -8,6 +8,7 @@ from django.utils import timezone
 from procrastinate.contrib.django.models import ProcrastinateJob
 
 from billing.formatting import format_time
+from billing.gateway.history import lost_history
 from billing.ingress.queue import defer_once
 from billing.models import OperationRecord, Recovery
 from billing.operations import inputs
@@ -20,7 +21,6 @@ from billing.operations.base import (
     Result,
 )
 from billing.permissions import RECOVER
-from billing.recovery.events import lost_history
 
 TASK = "billing.recover"
 CRITICAL, ALL = "critical", "all"

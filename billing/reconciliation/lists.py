@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from django.conf import settings
@@ -10,6 +10,7 @@ from django.db.models import Exists, Model, OuterRef, QuerySet
 
 from billing.diagnosis import differences
 from billing.gateway.client import PAGE_SIZE
+from billing.gateway.history import KEPT_EVENTS
 from billing.gateway.observation import StripeDict
 from billing.gateway.shapes import id_of, session_user_id
 from billing.ingress.handled import HANDLED
@@ -26,7 +27,6 @@ from billing.models import (
 from billing.projection.accounts import customer_row, payment_row
 from billing.projection.purchases import is_paid_pack, reversal_of
 
-KEPT_EVENTS = timedelta(days=30) - timedelta(hours=1)  # Stripe lists no older ones
 EVENTS = "event"
 
 

@@ -11,12 +11,12 @@ from django.db import transaction
 from django.utils import timezone
 
 from billing.gateway.client import Gateway, StripeNotFoundError
+from billing.gateway.history import KEPT_EVENTS
 from billing.gateway.observation import StripeDict
 from billing.ingress import inbox
 from billing.ingress.handled import HANDLED
 from billing.models import InboxEvent, MissedEvent, Recovery
 from billing.operations.selection import DONE
-from billing.reconciliation.lists import KEPT_EVENTS
 from billing.recovery import queue
 
 PATH = "/v1/events"
@@ -36,15 +36,6 @@ def span(since: datetime, until: datetime, now: datetime) -> tuple[datetime, dat
     """The part of a window of which Stripe still lists events; None where it is all too old."""
     start = max(since, now - KEPT_EVENTS)
     return (start, until) if start <= until else None
-
-
-def lost_history(
-    since: datetime, until: datetime, now: datetime
-) -> tuple[datetime, datetime] | None:
-    """The part of which no events can be had any more, but only objects; None where there is
-    none."""
-    oldest = now - KEPT_EVENTS
-    return (since, min(until, oldest)) if since < oldest else None
 
 
 @dataclass(slots=True)

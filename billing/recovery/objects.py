@@ -13,6 +13,7 @@ from datetime import timedelta
 from typing import Any
 
 from billing.gateway.client import Gateway
+from billing.gateway.history import lost_history
 from billing.gateway.pace import at_bulk_pace
 from billing.ingress.worker import STRIPE
 from billing.models import ReconciliationRun, Recovery
@@ -20,7 +21,6 @@ from billing.operations.base import Actor, NotPermittedError
 from billing.projection.bulk import LISTS
 from billing.projection.intake import bring_in
 from billing.reconciliation import fixing, runs, worklist
-from billing.recovery import events
 
 OVERLAP = timedelta(days=1)  # before the outage: what was begun then may have ended in it
 WAIT = 2.0  # seconds between two looks whether another reconciliation is over
@@ -61,7 +61,7 @@ def _bring_in_list(recovery: Recovery, kind: str, pages: Any, tell: Tell) -> Non
 
 def lost(recovery: Recovery) -> tuple[Any, Any] | None:
     """The part of the window whose history cannot be had as events any more."""
-    return events.lost_history(recovery.since, recovery.until, recovery.started_at)
+    return lost_history(recovery.since, recovery.until, recovery.started_at)
 
 
 def compare(recovery: Recovery, tell: Tell, grace: timedelta | None) -> ReconciliationRun:

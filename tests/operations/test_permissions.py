@@ -154,6 +154,7 @@ FOR_ENGINEERS = {
     "billing.close_incident",
     "billing.make_backup",
     "billing.assess_database",
+    "billing.start_recovery",
     "billing.check_month",
 }
 FOR_FINANCE = {
