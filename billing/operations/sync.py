@@ -19,6 +19,10 @@ Kind = Literal["subscription", "customer", "invoice", "user", "everything"]
 PREFIXES: Mapping[str, str] = {"subscription": "sub_", "customer": "cus_", "invoice": "in_"}
 
 
+# Which payments paid an invoice: else a payment whose event never came is one for nothing.
+WITH_PAYMENTS = {"expand": ["data.payments"]}
+
+
 class SyncFromStripe(Operation):
     """Fetches from Stripe and brings the mirror, the billing rows and the credits up to date.
 
@@ -158,7 +162,7 @@ def of_subscription(subscription_id: str, stripe: Gateway) -> Iterator[Observati
     subscription = fetch("subscription", subscription_id, stripe=stripe)
     yield fetch("customer", id_of(subscription.data.get("customer")), stripe=stripe)
     yield subscription
-    yield from listed("invoice", {"subscription": subscription_id}, stripe)
+    yield from listed("invoice", {"subscription": subscription_id, **WITH_PAYMENTS}, stripe)
     yield from listed("checkout.session", {"subscription": subscription_id}, stripe)
 
 
@@ -178,7 +182,8 @@ def of_customer(customer_id: str, stripe: Gateway) -> Iterator[Observation]:
     yield fetch("customer", customer_id, stripe=stripe)
     charges: list[Observation] = []
     for kind in OF_CUSTOMER:
-        for item in listed(kind, {"customer": customer_id}, stripe):
+        with_ = WITH_PAYMENTS if kind == "invoice" else {}
+        for item in listed(kind, {"customer": customer_id, **with_}, stripe):
             if kind == "charge":
                 charges.append(item)
             yield item

@@ -7,7 +7,13 @@ from django.db import connection
 
 from billing.diagnosis.findings import Severity
 from billing.diagnosis.kinds import Kind
-from billing.models import BillingPayment, FindingRecord, InboxEvent, PaymentReversal
+from billing.models import (
+    BillingPayment,
+    FindingRecord,
+    InboxEvent,
+    InvoicePayment,
+    PaymentReversal,
+)
 from billing.operations.base import Actor
 from billing.reconciliation import fixing, runs
 from tests.diagnosis.planting import deliver_all_but, kinds, subscribed
@@ -108,6 +114,18 @@ def test_money_for_nothing_that_we_know_of(shop: Shop) -> None:
     assert runs.reconcile("daily", actor=RITA.name, grace=NO_GRACE).differences == {}
     record.refresh_from_db()
     assert record.resolved_by == FindingRecord.ITSELF
+
+
+def test_a_subscription_of_which_no_event_was_ever_made(shop: Shop) -> None:
+    """Its sync brings which payment paid its invoice, too: else that would be one for nothing."""
+    fault = shop.sandbox.control("faults", no_event=True)
+    bought = shop.subscribe()
+    shop.sandbox.control(f"faults/{fault['id']}", http="DELETE")
+    run = runs.reconcile("full", actor=RITA.name, grace=NO_GRACE)
+    assert run.found
+    assert fixing.fix(run, RITA, lambda said: None).left == []
+    assert runs.reconcile("full", actor=RITA.name, grace=NO_GRACE).found == 0
+    assert InvoicePayment.objects.get().stripe_invoice_id == bought["invoice"]
 
 
 def test_a_row_that_stripe_does_not_know(shop: Shop) -> None:

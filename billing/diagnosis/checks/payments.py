@@ -207,7 +207,11 @@ def unexplained(facts: Facts) -> Iterator[Finding]:
             f"{money} were paid, and no invoice, purchase, refund or dispute says for what. Find"
             " out at Stripe what it was for; refund it, or accept it with the reason.",
             (Evidence("Payment", money, payment.stripe_charge_id, payment.created_at),),
-            Fix("replay_events", {"event_ids": lost}) if lost else None,
+            Fix("replay_events", {"event_ids": lost})
+            if lost
+            else _sync(
+                payment.stripe_customer_id if _is_perhaps_an_invoice_s(facts, payment) else ""
+            ),
             frozenset(lost),
             amount=payment.amount,
             currency=payment.currency,
@@ -226,6 +230,19 @@ def _is_for(facts: Facts, payment: BillingPayment) -> bool:
         and id_of(invoice.get("customer")) == payment.stripe_customer_id
         and invoice_id not in paid_here
         for invoice_id, invoice in facts.stripe.of("invoice").items()
+    )
+
+
+def _is_perhaps_an_invoice_s(facts: Facts, payment: BillingPayment) -> bool:
+    """Whether a paid invoice of theirs over as much is here, and nobody knows what paid it: a
+    sync says so."""
+    known = set(facts.invoice_of.values())
+    return any(
+        row.status == "paid"
+        and row.amount_paid == payment.amount
+        and row.stripe_customer_id == payment.stripe_customer_id
+        and row.stripe_invoice_id not in known
+        for row in facts.invoices
     )
 
 
