@@ -19,7 +19,9 @@ def look_again(record: FindingRecord, stripe: Gateway | None = None) -> bool:
     with transaction.atomic():
         same = [f for f in one.found if (f.kind, f.subject) == (record.kind, record.subject)]
         worklist.keep(same, one.person, None)
-        if not same:
+        # An event that another finding speaks for by now has not come all the same.
+        is_so = bool(same) or any(record.subject in each.events for each in one.found)
+        if not is_so:
             worklist.resolve(record)
     record.refresh_from_db()
-    return bool(same)
+    return is_so

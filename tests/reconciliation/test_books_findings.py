@@ -7,6 +7,7 @@ from django.db import connection
 
 from billing.diagnosis.findings import Severity
 from billing.diagnosis.kinds import Kind
+from billing.ingress.handled import HANDLED
 from billing.models import (
     BillingPayment,
     FindingRecord,
@@ -125,6 +126,18 @@ def test_a_subscription_of_which_no_event_was_ever_made(shop: Shop) -> None:
     assert run.found
     assert fixing.fix(run, RITA, lambda said: None).left == []
     assert runs.reconcile("full", actor=RITA.name, grace=NO_GRACE).found == 0
+    assert InvoicePayment.objects.get().stripe_invoice_id == bought["invoice"]
+
+
+def test_every_event_of_a_lost_subscription_is_replayed(shop: Shop) -> None:
+    """Once the invoice and its charge are here, the charge's finding speaks for what is lost still:
+    which payment paid which invoice."""
+    shop.deliver()
+    bought = shop.subscribe()
+    run = runs.reconcile("full", actor=RITA.name, grace=NO_GRACE)
+    fixing.fix(run, RITA, lambda said: None)
+    handled = {event["id"] for event in events_of(shop.sandbox) if event["type"] in HANDLED}
+    assert handled <= set(InboxEvent.objects.values_list("stripe_event_id", flat=True))
     assert InvoicePayment.objects.get().stripe_invoice_id == bought["invoice"]
 
 
