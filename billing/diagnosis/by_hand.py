@@ -26,8 +26,9 @@ def unanswered(facts: Facts, doubted: Collection[str] = ()) -> list[CreditEntry]
     """Grants by hand that are not goodwill, recent credits by raw SQL, and entries of the
     `doubted` sources that nobody took back since, the oldest first.
 
-    An undo answers what it undoes. A correction answers the newest before it that it takes as
-    much back as, or of which it leaves nothing.
+    An undo answers what it undoes. A correction answers the newest before it of the amount that it
+    takes back; where none is, the newest that it takes as much back as, or of which it leaves
+    nothing.
     """
     open_: list[CreditEntry] = []
     for entry in sorted(facts.entries, key=lambda each: each.pk):
@@ -72,8 +73,13 @@ def _undone_by(source: str) -> str:
 
 
 def _answer(open_: list[CreditEntry], correction: CreditEntry) -> None:
-    """Takes out of the open ones those that a correction took back, the newest first."""
+    """Takes out of the open ones the one that a correction took back exactly, else those that it
+    may have taken back, the newest first."""
     left = -nominal(correction)
+    exact = next((each for each in reversed(open_) if nominal(each) == left), None)
+    if exact is not None and correction.balance_after:
+        open_.remove(exact)
+        return
     for earlier in reversed(list(open_)):
         if nominal(earlier) <= left or (left and correction.balance_after == 0):
             open_.remove(earlier)

@@ -82,6 +82,16 @@ def test_a_grant_that_was_undone_is_not_twice(shop: Shop) -> None:
     assert kinds("u_ada") == []
 
 
+def test_a_correction_answers_what_it_takes_back_exactly(shop: Shop) -> None:
+    """And not the smaller grant that came between: else the larger one would be taken twice."""
+    shop.subscribe()
+    shop.deliver()
+    runbook_grant(1009)
+    grant(17)
+    fix(found("u_ada", Kind.GRANTED_WITHOUT_PAYMENT))
+    assert kinds("u_ada") == []
+
+
 def test_goodwill_is_never_twice(shop: Shop) -> None:
     shop.buy()
     grant(reason_code="goodwill")
