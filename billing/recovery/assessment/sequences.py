@@ -40,7 +40,8 @@ def sequences(look: Look) -> Outcome:
                 [sequence],
             )
             highest, last = cursor.fetchone()
-            if highest is not None and last < highest:
+            is_taken = highest is not None and last < highest
+            if is_taken and (last, highest) != OF_ONE_ROW:
                 behind.append((sequence, highest))
     numbers = {"sequences": len(found), "behind": len(behind)}
     if not behind:
