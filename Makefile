@@ -9,7 +9,7 @@ INSTALLED = .venv/.installed
 WORKERS ?= 3
 
 .PHONY: help install demo demo-reset stop test lint bench bench-finance bench-search \
-	bench-reconcile drill year
+	bench-reconcile bench-outage drill year
 .DEFAULT_GOAL := help
 
 help:
@@ -23,6 +23,7 @@ help:
 	@echo "make year        a year of 1,000 customers, every row compared; takes many minutes"
 	@echo "make bench       our speed beside dj-stripe's own; takes minutes"
 	@echo "make bench-reconcile  a reconciliation of 100,000 subscriptions; takes many minutes"
+	@echo "make bench-outage  the recovery of a day with 20,000 missed events; takes minutes"
 	@echo "make bench-finance  finance's pages and files at 1,000,000 invoices; takes many minutes"
 	@echo "make bench-search  how long searches take among 1,000,000 events, and a page of 10,000"
 
@@ -64,6 +65,9 @@ bench: install
 
 bench-reconcile: install
 	$(VENV_PYTHON) -m tests.bench.reconcile
+
+bench-outage: install
+	$(VENV_PYTHON) -m tests.bench.outage
 
 bench-finance: install
 	$(VENV_PYTHON) -m tests.bench.finance
