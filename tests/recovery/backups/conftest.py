@@ -9,7 +9,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from django.db import connection, transaction
+from django.db import transaction
 from django.test import override_settings
 from pytest_django import DjangoDbBlocker
 
@@ -81,9 +81,8 @@ def original(
         fill()
         made = making.make(actor="cli:sue")
         assert not made.manifest.error
-        address = servers.of_django()
-        connection.close()
-        yield database, Saved(address, where, made.manifest)
+        saved = Saved(servers.of_django(), where, made.manifest)
+    yield database, saved
     databases.drop(database)
 
 
