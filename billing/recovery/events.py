@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import orjson
@@ -125,9 +125,15 @@ def pages(
         # Stripe lists the cursor no more: nor does it what is older, and that was all that is left.
 
 
-def find(recovery: Recovery, stripe: Gateway, tell: Tell) -> None:
-    """Lists what was missed, from where it was: each page with the cursor in one transaction."""
-    params = request(recovery.since, recovery.until, critical_only=recovery.critical_only)
+def find(
+    recovery: Recovery, stripe: Gateway, tell: Tell, *, before: timedelta = timedelta()
+) -> None:
+    """Lists what was missed, from where it was: each page with the cursor in one transaction.
+
+    `before` is for how long before its window, too: the list goes on there, the newest first.
+    """
+    since = recovery.since - before
+    params = request(since, recovery.until, critical_only=recovery.critical_only)
     for page in pages(stripe, params, recovery.cursor):
         _keep(recovery, page)
         tell(f"{recovery.counts[LISTED]:,} events listed.")

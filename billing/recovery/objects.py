@@ -1,8 +1,9 @@
 """What never was an event, or is one no more: found by the objects themselves.
 
 A reconciliation compares what was made in the outage's time, and every subscription and open
-invoice. Where something differs that Stripe's word alone mends, its lists of that time are brought
-in, page by page, and compared again: so not each difference costs requests of its own. What still
+invoice. Where events of the day before turn out to be lost, too, they are listed and processed as
+well. Where anything differs that Stripe's word alone mends, its lists of that time are brought in,
+page by page, and compared again: so not each difference costs requests of its own. What still
 differs is mended one by one where that is safe, and looked at once more. Where the trouble began
 before the events that Stripe still lists, the lists are brought in at once.
 """
@@ -12,6 +13,7 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
+from billing.diagnosis.kinds import Kind as FindingKind
 from billing.gateway.client import Gateway
 from billing.gateway.history import lost_history
 from billing.gateway.pace import at_bulk_pace
@@ -27,6 +29,7 @@ WAIT = 2.0  # seconds between two looks whether another reconciliation is over
 NAMED = 100  # of what is left to people, in the report; all of it is on the list of findings
 
 Kind = ReconciliationRun.Kind
+EVENT_NOT_RECEIVED = FindingKind.EVENT_NOT_RECEIVED
 Tell = Callable[[str], None]
 
 
@@ -101,6 +104,12 @@ def _reconcile(
         except runs.AlreadyRunningError as error:
             tell(str(error))
             time.sleep(WAIT)
+
+
+def is_lost_earlier(recovery: Recovery) -> bool:
+    """Whether the run found lost events: they are of before the window, where all is worked."""
+    lost_ones = worklist.open_findings().filter(run=recovery.run, kind=EVENT_NOT_RECEIVED)
+    return lost(recovery) is None and lost_ones.exists()
 
 
 def catch_up(recovery: Recovery, stripe: Gateway, tell: Tell, grace: timedelta | None) -> None:

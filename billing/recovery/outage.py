@@ -18,7 +18,7 @@ from django.utils import timezone
 from billing.formatting import iso_time
 from billing.gateway.client import Gateway, GatewayError, gateway
 from billing.models import BillingEvent, Recovery, acting_as
-from billing.operations.incidents import open_incidents
+from billing.operations.incidents import current
 from billing.operations.recoveries import check
 from billing.recovery import events, objects, processing, reporting
 
@@ -28,9 +28,9 @@ Kind, Status = Recovery.Kind, Recovery.Status
 RESUMED_FOR = timedelta(hours=24)  # after which a recovery that was interrupted is given up
 TOLD_EVERY = 1.0  # seconds between two notes of progress
 LISTING, PROCESSING, LISTS = "listing", "processing", "lists"
-COMPARING, CATCHING_UP = "comparing", "catching up"
+COMPARING, EARLIER, CATCHING_UP = "comparing", "earlier", "catching up"
 MENDING, VERIFYING = "mending", "verifying"
-STAGES = (LISTING, PROCESSING, LISTS, COMPARING, CATCHING_UP, MENDING, VERIFYING)
+STAGES = (LISTING, PROCESSING, LISTS, COMPARING, EARLIER, CATCHING_UP, MENDING, VERIFYING)
 CRITICAL_STAGES = (LISTING, PROCESSING)
 TURN = "recovery"  # the name of the lock
 
@@ -118,7 +118,7 @@ def _started(asked: dict[str, object], until: datetime | None, actor: str) -> Re
         until=until or now,
         actor=actor,
         started_at=timezone.now(),
-        incident=open_incidents().first(),
+        incident=current(),
     )
 
 
@@ -180,6 +180,9 @@ def _do(
         case "comparing":
             recovery.run = objects.compare(recovery, tell, grace)
             recovery.save(update_fields=["run"])
+        case "earlier" if objects.is_lost_earlier(recovery):
+            events.find(recovery, stripe, tell, before=objects.OVERLAP)
+            processing.process(recovery, tell)
         case "catching up":
             objects.catch_up(recovery, stripe, tell, grace)
         case "mending":

@@ -20,6 +20,7 @@ PURPOSES: Mapping[str, str] = {
     "processing": "for objects that events left open",
     "lists": "to list objects",
     "comparing": "to compare objects",
+    "earlier": "for events lost earlier",
     "catching up": "to list objects, and to compare them again",
     "mending": "to mend what differed still",
     "verifying": "to look once more",
@@ -30,6 +31,7 @@ STAGES: Mapping[str, str] = {
     "processing": "it processes what was missed",
     "lists": "it brings in lists of objects",
     "comparing": "it compares objects with Stripe's",
+    "earlier": "it recovers events that were lost on the day before",
     "catching up": "it brings in lists of objects, and compares again",
     "mending": "it mends what is safe to mend",
     "verifying": "it looks at everything once more",
@@ -141,7 +143,7 @@ def of_history(lost: Sequence[str] | None) -> Iterator[str]:
         start, end = (format_time(datetime.fromisoformat(each)) for each in lost)
         yield (
             f"What happened from {start} to {end} cannot be had as events any more, since Stripe"
-            " keeps them for 30 days: it was recovered from objects, as they are now."
+            " keeps them for 30 days: objects tell of it, as they are now."
         )
 
 

@@ -19,7 +19,7 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -83,7 +83,8 @@ def measure(address: str, options: argparse.Namespace) -> dict[str, Any]:
                 progress("its books")
                 lab.run("reconcile", "fill", database)
                 progress(f"a day without webhooks, of {options.events:,} events")
-                since = datetime.now(UTC).replace(microsecond=0) - timedelta(hours=HOURS)
+                at_stripe = sandbox.control("clock", http="GET")["now"]
+                since = datetime.fromtimestamp(at_stripe, UTC)
                 live(sandbox, options.events, dice)
                 sandbox.control("counters/reset")
                 progress(f"the recovery, killed {options.kills} times")

@@ -1,6 +1,8 @@
 """Webhooks fail, things are bought meanwhile, and one recovery brings all of it in."""
 
+import time
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from itertools import pairwise
 
 import pytest
@@ -173,6 +175,20 @@ def test_it_costs_what_paging_needs_and_one_request_for_each_object_in_doubt(sho
     assert calls["listing"] == -(-listed // 100)
     assert calls["processing"] <= 2  # the lines of all the sessions, and our own account
     assert recovery.api_calls == sum(calls.values()) == sum(requests_of(shop.sandbox).values())
+
+
+def test_a_time_that_was_said_too_late_is_found_out(shop: Shop) -> None:
+    """What was lost on the day before is recovered, too, at the price of paging."""
+    for number in range(8):
+        shop.buy(user_id=f"u_{number}", email=f"{number}@example.com")
+    listed = len(events_of(shop.sandbox))
+    time.sleep(1.1)  # Stripe's times are whole seconds
+    recovery = recovered(since=datetime.now(UTC).replace(microsecond=0))
+    assert recovery.report["differed"]["event_not_received"] > 0
+    assert recovery.counts["calls"]["earlier"] <= -(-listed // 100) + 2
+    assert recovery.report["mended"] == []
+    assert recovery.report["left"]["count"] == 0
+    assert CreditEntry.objects.count() == 8
 
 
 def test_one_that_stripe_left_in_the_dark_goes_on_where_it_was(shop: Shop) -> None:

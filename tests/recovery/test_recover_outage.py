@@ -51,6 +51,8 @@ def test_a_dry_run_lists_and_ranks_and_changes_nothing(run: Run, shop: Shop) -> 
     said = run("recover_outage", "--since", iso_time(an_hour_ago()), "--dry-run", "--critical")
     assert "Nothing is changed." in said.stdout
     assert "Pack to grant, u_ada, 45.00 USD" in said.stdout
+    said = run("recover_outage", "--since", "2020-01-01", "--dry-run")
+    assert "cannot be had as events any more" in said.stdout
     assert contents() == before
 
 

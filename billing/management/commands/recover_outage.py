@@ -1,11 +1,13 @@
 """`manage.py recover_outage`."""
 
+from datetime import datetime
 from typing import Any
 
 from django.core.management.base import CommandParser
 from django.utils import timezone
 
 from billing.formatting import format_time, iso_time
+from billing.gateway.history import lost_history
 from billing.management.command import USAGE, Answer, OperatorCommand, system_user
 from billing.models import Recovery
 from billing.operations import inputs
@@ -81,8 +83,10 @@ class Command(OperatorCommand):
         return recovered(recovery)
 
 
-def looked(seen: looking.Look, since: Any, until: Any) -> Answer:
+def looked(seen: looking.Look, since: datetime, until: datetime) -> Answer:
     """What was missed and would be worked on."""
+    lost = lost_history(since, until, timezone.now())
+    not_as_events = [iso_time(moment) for moment in lost] if lost else None
     document = {
         "dry_run": True,
         "window": {"since": iso_time(since), "until": iso_time(until)},
@@ -90,12 +94,14 @@ def looked(seen: looking.Look, since: Any, until: Any) -> Answer:
         "missed": seen.missed,
         "missed_as": dict(seen.missed_as),
         "types": dict(seen.types),
+        "not_as_events": not_as_events,
         "queue": words.queue_as_dicts(seen.top),
     }
     lines = [
         f"From {format_time(since)} to {format_time(until)}. Nothing is changed.",
         *words.of_missed(seen.counts, seen.missed, seen.missed_as, seen.types),
         *words.of_queue(seen.top),
+        *words.of_history(not_as_events),
     ]
     return Answer(document, lines)
 
