@@ -276,6 +276,16 @@ POSTGRES_BIN = read_text(
     default="",
 )
 
+# Where the books are exported to, all the time (billing.recovery.export); nowhere unless set.
+# It has no password: what a store asks for comes from the variables that its own tools read.
+EXPORT_URL = read_text(
+    "EXPORT_URL",
+    r"file:///[^\s?#]+|s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[^\s?#@]*)?"
+    r"(\?((endpoint=https?://[^\s@&]+|region=[a-z0-9-]+)&?)+)?",
+    "file:///folder or s3://bucket/folder, which may end with ?endpoint=https://... or ?region=...",
+    default="",
+).rstrip("/")
+
 # Off in the tests, whose web processes and workers are for other things.
 WATCH_WORKER_FROM_WEB = True
 

@@ -24,6 +24,8 @@ from billing.reconciliation import mending, runs
 from billing.recovery import outage
 from billing.recovery.assessment import assessing
 from billing.recovery.backups import making
+from billing.recovery.export import writing
+from billing.recovery.export.store import StoreError
 from billing.revenue import facts, month_rows
 
 logger = logging.getLogger(__name__)
@@ -186,6 +188,23 @@ def reconcile(kind: str, actor: str, since: str | None = None) -> None:
         if kind == ReconciliationRun.Kind.DAILY:
             heartbeat.beat()
         logger.info("reconciliation %s (%s) found %s differences", run.pk, kind, run.found)
+
+
+@app.periodic(cron="* * * * * */10")
+@app.task(
+    name="billing.export_books", queueing_lock="billing.export_books", lock="billing.export_books"
+)
+def export_books(timestamp: int) -> None:
+    """Every ten seconds: what only we know goes to a place outside the database."""
+    if not settings.EXPORT_URL:
+        return
+    with fresh_connection():
+        try:
+            writing.export_books(seconds=BULK_SECONDS)
+        except writing.AlreadyExportingError:
+            return
+        except StoreError as error:
+            logger.warning("the export failed, and is tried again: %s", error)
 
 
 @app.periodic(cron="0 5 * * *")

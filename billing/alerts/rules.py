@@ -8,7 +8,7 @@ from datetime import datetime
 
 from django.db import connection, transaction
 
-from billing.alerts import at_stripe, backups, books, flow, processes
+from billing.alerts import at_stripe, backups, books, exporting, flow, processes
 from billing.alerts.firing import EVERY_MINUTE, Firing, Look, Rule, Severity, home_page
 from billing.gateway.client import StripeUnavailableError, giving_up_on_silence
 from billing.models import WatchedRule
@@ -30,6 +30,7 @@ HERE = (
     Rule("ledger", books.ledger),
     Rule("reconciliation", books.reconciliation),
     Rule("backup", backups.backup),
+    Rule("export", exporting.export),
     WORKERS,
     SILENT,
 )

@@ -47,6 +47,7 @@ from billing.models.reconciliation import (
 from billing.models.recovery import (
     Assessment,
     Backup,
+    ExportChange,
     ExportProgress,
     MissedEvent,
     Recovery,
@@ -80,6 +81,7 @@ __all__ = [
     "CreditPrice",
     "CreditProgress",
     "CreditUse",
+    "ExportChange",
     "ExportProgress",
     "FindingRecord",
     "InboxEvent",

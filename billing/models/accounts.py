@@ -11,7 +11,7 @@ from django.db import models
 from django.db.models import Func, Q
 from django.db.models.functions import Now, Upper
 
-from billing.models.guards import audit_raw_sql
+from billing.models.guards import audit_raw_sql, note_changes
 
 
 class BillingCustomer(models.Model):
@@ -53,7 +53,7 @@ class BillingCustomer(models.Model):
             GinIndex(OpClass(Upper("email"), "gin_trgm_ops"), name="billing_customers_email_part"),
             GinIndex(OpClass(Upper("name"), "gin_trgm_ops"), name="billing_customers_name_part"),
         ]
-        triggers = audit_raw_sql()
+        triggers = [*audit_raw_sql(), *note_changes(unless_by_stripe=True)]
 
     def __str__(self) -> str:
         return self.email or self.stripe_customer_id
@@ -98,7 +98,7 @@ class BillingSubscription(models.Model):
             models.Index("created_at", "id", name="billing_subscriptions_created"),
             models.Index("updated_at", name="billing_subscriptions_updated"),
         ]
-        triggers = audit_raw_sql()
+        triggers = [*audit_raw_sql(), *note_changes(unless_by_stripe=True)]
 
     def __str__(self) -> str:
         return self.stripe_subscription_id
@@ -168,7 +168,7 @@ class BillingInvoice(models.Model):
                 name="billing_invoices_while_open",
             ),
         ]
-        triggers = audit_raw_sql()
+        triggers = [*audit_raw_sql(), *note_changes(unless_by_stripe=True)]
 
     def __str__(self) -> str:
         return self.number or self.stripe_invoice_id

@@ -4,6 +4,7 @@ from django.db import models
 from django.db.models import Q
 
 from billing.models.events import ClockTimestamp
+from billing.models.guards import note_changes
 from billing.models.incidents import Incident, IncidentEntry
 
 
@@ -43,6 +44,7 @@ class Alert(models.Model):
                 name="billing_alerts_one_open",
             )
         ]
+        triggers = note_changes()
 
     def __str__(self) -> str:
         return self.title

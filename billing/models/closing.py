@@ -6,7 +6,7 @@ from django.db.models import Q
 from django.db.models.functions import Now
 
 from billing.models.balance import RevenueEntry
-from billing.models.guards import append_only, audit_raw_sql, no_truncate
+from billing.models.guards import append_only, audit_raw_sql, no_truncate, note_changes
 
 # What may still be said of a month that was closed.
 STILL_SAID = (
@@ -112,6 +112,7 @@ class MonthClose(models.Model):
             ),
             no_truncate(),
             *audit_raw_sql(),
+            *note_changes(),
         ]
 
     def __str__(self) -> str:
@@ -153,7 +154,7 @@ class ClosedEntry(models.Model):
             )
         ]
         indexes = [models.Index("charge_id", name="billing_closed_entries_charge")]
-        triggers = [append_only()]
+        triggers = [append_only(), *note_changes()]
 
     def __str__(self) -> str:
         return f"{self.source} line {self.line}"

@@ -6,7 +6,7 @@ from django.db.models import F, Q
 from django.db.models.functions import Now
 
 from billing.models.events import ClockTimestamp, CurrentActor
-from billing.models.guards import append_only, audit_raw_sql, no_truncate
+from billing.models.guards import append_only, audit_raw_sql, no_truncate, note_changes
 
 
 def _ledger(verb: str, operation: pgtrigger.Operation) -> pgtrigger.Trigger:
@@ -196,7 +196,7 @@ class LeadClaim(models.Model):
             models.Index("claimed_at", "id", name="lead_claims_claimed"),
             models.Index("lead_id", name="lead_claims_lead"),
         ]
-        triggers = audit_raw_sql()
+        triggers = [*audit_raw_sql(), *note_changes()]
 
     def __str__(self) -> str:
         return f"{self.user_id} {self.lead_id}"
@@ -222,7 +222,7 @@ class CreditPrice(models.Model):
         verbose_name = "price to credits"
         verbose_name_plural = "prices to credits"
         default_permissions = ("view", "add", "change")
-        triggers = audit_raw_sql()
+        triggers = [*audit_raw_sql(), *note_changes()]
 
     def __str__(self) -> str:
         return f"{self.name or self.price_id}: {self.credits}"

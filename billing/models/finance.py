@@ -3,6 +3,8 @@
 from django.db import models
 from django.db.models.functions import Lower, Now
 
+from billing.models.guards import note_changes
+
 
 class SavedView(models.Model):
     """A report with its filters, under a name that everybody sees. Times in UTC."""
@@ -18,6 +20,7 @@ class SavedView(models.Model):
         ordering = [Lower("name")]
         default_permissions = ()
         constraints = [models.UniqueConstraint(Lower("name"), name="billing_saved_views_name")]
+        triggers = note_changes()
 
     def __str__(self) -> str:
         return self.name

@@ -102,3 +102,46 @@ def audit_raw_sql(key: str = "id") -> list[pgtrigger.Trigger]:
             rows="old_rows o",
         ),
     ]
+
+
+# Whether somebody exports (billing.recovery.export): else nobody would take the notes away.
+IS_EXPORTED = "EXISTS (SELECT FROM billing_export_progress)"
+# Stripe can tell again what its own events have written, and nothing else.
+NOT_BY_STRIPE = "coalesce(current_setting('billing.actor', true), '') <> 'stripe'"
+NOTED_AT_ONCE = 200  # rows in one note
+
+
+def note_changes(*, unless_by_stripe: bool = False) -> list[pgtrigger.Trigger]:
+    """Notes which rows a statement wrote, so that the export takes them out as they are then.
+
+    With `unless_by_stripe`, what Stripe's events write is left out.
+    """
+    when = f"{IS_EXPORTED} AND {NOT_BY_STRIPE}" if unless_by_stripe else IS_EXPORTED
+
+    def trigger(verb: str, operation: pgtrigger.Operation, rows: str) -> pgtrigger.Trigger:
+        is_new = rows == "new_rows"
+        return pgtrigger.Trigger(
+            name=f"export_{verb}",
+            level=pgtrigger.Statement,
+            when=pgtrigger.After,
+            operation=operation,
+            referencing=pgtrigger.Referencing(
+                new=rows if is_new else None, old=None if is_new else rows
+            ),
+            func=f"""
+                IF {when} THEN
+                    INSERT INTO billing_export_changes (table_name, row_ids)
+                    SELECT TG_TABLE_NAME, array_agg(id ORDER BY id)
+                    FROM (SELECT id, (row_number() OVER (ORDER BY id) - 1) / {NOTED_AT_ONCE}
+                          FROM {rows}) AS n(id, note)
+                    GROUP BY note;
+                END IF;
+                RETURN NULL;
+            """,  # noqa: S608  (the parts stand above)
+        )
+
+    return [
+        trigger("insert", pgtrigger.Insert, "new_rows"),
+        trigger("update", pgtrigger.Update, "new_rows"),
+        trigger("delete", pgtrigger.Delete, "old_rows"),
+    ]

@@ -4,7 +4,7 @@ from django.db import models
 from django.db.models import Q, QuerySet
 
 from billing.models.events import ClockTimestamp
-from billing.models.guards import append_only, audit_raw_sql
+from billing.models.guards import append_only, audit_raw_sql, note_changes
 
 
 class Incident(models.Model):
@@ -40,7 +40,7 @@ class Incident(models.Model):
                 "started_at", condition=Q(ended_at__isnull=True), name="billing_incidents_open"
             )
         ]
-        triggers = audit_raw_sql()
+        triggers = [*audit_raw_sql(), *note_changes()]
 
     def __str__(self) -> str:
         return self.title
@@ -83,7 +83,7 @@ class IncidentEntry(models.Model):
         verbose_name_plural = "incident entries"
         default_permissions = ()
         indexes = [models.Index("incident", "created_at", name="billing_incident_entries_of")]
-        triggers = [append_only()]
+        triggers = [append_only(), *note_changes()]
 
     def __str__(self) -> str:
         return self.text[:60]

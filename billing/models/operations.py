@@ -4,6 +4,7 @@ from django.db import models
 from django.db.models import Q
 
 from billing.models.events import ClockTimestamp
+from billing.models.guards import note_changes
 from billing.models.incidents import Incident
 from billing.permissions import DECLARED
 
@@ -21,6 +22,7 @@ class ReasonCode(models.Model):
         ordering = ["position", "label"]
         verbose_name = "reason"
         default_permissions = ("view", "add", "change")
+        triggers = note_changes()
 
     def __str__(self) -> str:
         return self.label
@@ -90,6 +92,7 @@ class OperationRecord(models.Model):
             ),
             models.Index("actor", "name", "created_at", name="billing_operations_actor"),
         ]
+        triggers = note_changes()
 
     def __str__(self) -> str:
         return f"{self.name} {self.subject}"
@@ -127,6 +130,7 @@ class BulkJob(models.Model):
         ordering = ["-created_at", "-id"]
         verbose_name = "bulk job"
         default_permissions = ("view",)
+        triggers = note_changes()
 
     def __str__(self) -> str:
         return f"{self.name} ({self.created_at:%Y-%m-%d %H:%M})"
@@ -157,6 +161,7 @@ class BulkItem(models.Model):
             models.UniqueConstraint(fields=["job", "target"], name="billing_bulk_items_target")
         ]
         indexes = [models.Index("job", "status", "id", name="billing_bulk_items_status")]
+        triggers = note_changes()
 
     def __str__(self) -> str:
         return self.target
@@ -204,6 +209,7 @@ class StatusOverride(models.Model):
                 name="billing_status_overrides_due",
             )
         ]
+        triggers = note_changes()
 
     def __str__(self) -> str:
         return f"{self.stripe_subscription_id}: {self.status}"
@@ -230,6 +236,7 @@ class Note(models.Model):
             models.Index("stripe_customer_id", "created_at", name="billing_notes_customer"),
             models.Index("user_id", "created_at", name="billing_notes_user"),
         ]
+        triggers = note_changes()
 
     def __str__(self) -> str:
         return self.text[:60]

@@ -4,7 +4,7 @@ from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
 
-from billing.models.guards import audit_raw_sql
+from billing.models.guards import audit_raw_sql, note_changes
 
 
 class BillingPayment(models.Model):
@@ -53,7 +53,7 @@ class BillingPayment(models.Model):
                 "updated_at", condition=Q(status="failed"), name="billing_payments_failed"
             ),
         ]
-        triggers = audit_raw_sql()
+        triggers = [*audit_raw_sql(), *note_changes(unless_by_stripe=True)]
 
     def __str__(self) -> str:
         return self.stripe_charge_id

@@ -4,6 +4,8 @@ from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
 
+from billing.models.guards import note_changes
+
 
 class Purchase(models.Model):
     """Something that Stripe says was paid and that may be worth credits.
@@ -64,6 +66,7 @@ class Purchase(models.Model):
                 name="billing_purchases_open",
             ),
         ]
+        triggers = note_changes(unless_by_stripe=True)
 
     def __str__(self) -> str:
         return self.source

@@ -7,6 +7,7 @@ from django.db.models import Q
 from django.db.models.functions import Now
 
 from billing.models.events import ClockTimestamp
+from billing.models.guards import note_changes
 from billing.models.incidents import Incident
 
 
@@ -64,6 +65,7 @@ class ReconciliationRun(models.Model):
         verbose_name = "reconciliation run"
         default_permissions = ("view",)
         indexes = [models.Index("kind", "started_at", name="billing_runs_kind")]
+        triggers = note_changes()
 
     def __str__(self) -> str:
         return f"{self.get_kind_display()} {self.until:%Y-%m-%d %H:%M}"
@@ -190,6 +192,7 @@ class FindingRecord(models.Model):
             models.Index("user_id", name="billing_findings_user"),
             models.Index("stripe_customer_id", name="billing_findings_customer"),
         ]
+        triggers = note_changes()
 
     def __str__(self) -> str:
         return f"{self.kind.replace('_', ' ')} {self.subject}"

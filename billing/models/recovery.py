@@ -1,5 +1,6 @@
 """Emergencies: what was recovered, which backups there are, how far the books are exported."""
 
+from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models import F, Q
 
@@ -167,17 +168,25 @@ class Assessment(models.Model):
 
 
 class ExportProgress(models.Model):
-    """How far one of our append-only tables is exported to a place outside the database.
+    """How far one stream of the books is exported to a place outside the database.
 
-    Rows up to `last_id` are there. Up to `next_id` they will be, once every transaction that ran
-    when it was noted, up to `next_xid`, is over: ids are given before rows can be seen.
+    Rows up to `last_id` are in its `segment` segments at `place`, whose last has the SHA-256
+    `digest`; everything that was committed before `exported_at` (UTC) is. `pending` is the next
+    segment's bytes: they stand here first, so that it is the same one however often it is tried.
+
+    What comes next: up to `next_id`, once every transaction that was writing at `noted_at` is
+    over, those in `waits_for`. Ids are given before their rows can be seen.
     """
 
     stream = models.TextField(primary_key=True)
+    place = models.TextField(db_default="")
+    segment = models.BigIntegerField(db_default=0)
+    digest = models.TextField(blank=True, db_default="")
     last_id = models.BigIntegerField(db_default=0)
+    pending = models.BinaryField(null=True)
     next_id = models.BigIntegerField(db_default=0)
-    next_xid = models.BigIntegerField(db_default=0)
-    segment = models.BigIntegerField(db_default=0, help_text="The number of the newest one.")
+    waits_for = ArrayField(models.TextField(), default=list)
+    noted_at = models.DateTimeField(null=True)
     exported_at = models.DateTimeField(null=True)
     error = models.TextField(blank=True, db_default="")
 
@@ -187,6 +196,24 @@ class ExportProgress(models.Model):
 
     def __str__(self) -> str:
         return self.stream
+
+
+class ExportChange(models.Model):
+    """Rows of one table that one statement wrote and the export has still to take out.
+
+    Made by the triggers `note_changes` (billing.models.guards).
+    """
+
+    table_name = models.TextField()
+    row_ids = ArrayField(models.BigIntegerField())
+
+    class Meta:
+        db_table = "billing_export_changes"
+        ordering = ["id"]
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return f"{self.table_name}: {len(self.row_ids)}"
 
 
 class SmokeTest(models.Model):

@@ -19,6 +19,7 @@ VARIABLES = {
     "BILLING_PAGE_URL": "",
     "EMAIL_FROM": "",
     "EMAIL_URL": "",
+    "EXPORT_URL": "",
     "HEARTBEAT_URL": "",
     "JOURNAL_ACCOUNTS": "",
     "POSTGRES_BIN": "",

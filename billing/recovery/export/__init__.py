@@ -1,0 +1,1 @@
+"""What only we know, written all the time to a place outside the database."""

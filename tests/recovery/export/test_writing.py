@@ -1,0 +1,174 @@
+"""Every row goes out exactly once and in its order, however late its transaction commits."""
+
+import psycopg
+import pytest
+
+from billing.models import AuditLink, BillingEvent, CreditEntry, ExportChange, LeadClaim
+from billing.recovery.export import reading
+from billing.recovery.export.store import Store
+from billing.recovery.export.streams import is_past
+from billing.recovery.export.writing import export_books
+from tests.recovery.export.conftest import exported
+from tests.recovery.export.writers import act_as, claim, give
+from tests.support.databases import Database
+
+pytestmark = pytest.mark.usefixtures("real_database", "place")
+
+
+def images(table: str) -> list[dict[str, object]]:
+    return [row["row"] for row in exported("records") if row["table"] == table]  # type: ignore[misc]
+
+
+def test_a_claim_goes_out_with_its_entries_and_its_audit_events(
+    application: psycopg.Connection,
+) -> None:
+    export_books()
+    give(application, "u1")
+    claimed = claim(application, "u1", "lead-1")
+    application.commit()
+    tally = export_books()
+    assert tally.rows == {"audit": 3, "ledger": 2, "records": 1}
+    assert [(row["id"], row["delta"]) for row in exported("ledger")] == list(
+        CreditEntry.objects.order_by("id").values_list("id", "delta")
+    )
+    assert [row["id"] for row in images("lead_claims")] == [claimed]
+    links = AuditLink.objects.order_by("position")
+    assert [(row["position"], row["hash"]) for row in exported("audit")] == [
+        (link.position, link.hash) for link in links
+    ]
+    newest = BillingEvent.objects.get(pk=links.last().event_id)  # type: ignore[union-attr]
+    assert exported("audit")[-1]["event"]["payload"] == newest.payload  # type: ignore[index]
+
+
+def test_what_was_there_before_the_export_began_goes_out_too(
+    application: psycopg.Connection,
+) -> None:
+    give(application, "u1")
+    claim(application, "u1", "lead-1")
+    application.commit()
+    export_books()
+    assert len(images("lead_claims")) == 1
+    assert len(exported("ledger")) == 2
+    assert not ExportChange.objects.exists()
+
+
+def test_a_change_goes_out_as_the_row_is_then(application: psycopg.Connection) -> None:
+    give(application, "u1")
+    claimed = claim(application, "u1", "lead-1")
+    application.commit()
+    export_books()
+    application.execute("UPDATE lead_claims SET status = 'failed' WHERE id = %s", [claimed])
+    application.commit()
+    export_books()
+    application.execute("DELETE FROM lead_claims WHERE id = %s", [claimed])
+    application.commit()
+    export_books()
+    found = images("lead_claims")
+    assert [row and row["status"] for row in found] == ["succeeded", "failed", None]
+
+
+def test_nothing_new_makes_no_segment_and_still_says_up_to_when(store: Store) -> None:
+    first, second = export_books(), export_books()
+    assert not any(second.segments.values())
+    assert first.until
+    assert second.until
+    assert second.until > first.until
+    assert reading.exported_until(store) == second.until
+
+
+def test_an_entry_that_commits_late_goes_out_before_those_after_it(
+    application: psycopg.Connection, real_database: Database, store: Store
+) -> None:
+    export_books()
+    act_as(application, "stripe")
+    give(application, "slow")  # has its ids, and nobody can see it yet
+    with psycopg.connect(real_database.url, autocommit=True) as other:
+        give(other, "fast")
+        claim(other, "fast", "lead-1")
+        until = export_books().until
+        assert not exported("ledger"), "an entry before these may still come"
+        assert len(exported("audit")) == 3, "the log's own order is safe already"
+        application.commit()
+    tally = export_books()
+    assert [row["user_id"] for row in exported("ledger")] == ["slow", "fast", "fast"]
+    assert [row["lead_id"] for row in images("lead_claims")] == ["lead-1"]
+    assert until is not None
+    assert tally.until is not None
+    assert tally.until > until
+
+
+def test_a_transaction_above_the_snapshots_xmax_is_waited_for(
+    application: psycopg.Connection, real_database: Database
+) -> None:
+    """The newest of several transactions is at work while none after it has ended."""
+    with psycopg.connect(real_database.url) as elder:
+        elder_id = elder.execute("SELECT pg_current_xact_id()::text::bigint").fetchone()
+        give(application, "younger")
+        with psycopg.connect(real_database.url, autocommit=True) as looking:
+            xmax = looking.execute("SELECT pg_snapshot_xmax(pg_current_snapshot())::text::bigint")
+            (said,) = xmax.fetchone() or (0,)
+        assert elder_id
+        assert said <= elder_id[0] + 1, "what runs is above what a snapshot calls its end"
+        export_books()
+        elder.commit()
+        export_books()
+        assert not exported("ledger")
+    application.commit()
+    export_books()
+    assert [row["user_id"] for row in exported("ledger")] == ["younger"]
+
+
+def test_an_id_that_another_server_gave_holds_nothing_up(
+    application: psycopg.Connection,
+) -> None:
+    from django.db import transaction
+
+    with transaction.atomic():
+        assert is_past(2**60)
+    export_books()
+    give(application, "u1")
+    claim(application, "u1", "lead-1")
+    application.commit()
+    ExportChange.objects.update(xid=2**60)
+    export_books()
+    assert len(images("lead_claims")) == 1
+
+
+def test_a_long_batch_is_several_segments_in_one_chain(
+    application: psycopg.Connection, monkeypatch: pytest.MonkeyPatch, store: Store
+) -> None:
+    monkeypatch.setattr("billing.recovery.export.streams.ROWS", 7)
+    for number in range(20):
+        give(application, f"u{number}")
+    application.commit()
+    tally = export_books()
+    assert tally.segments["ledger"] == 3
+    assert [row["id"] for row in reading.rows("ledger", 9)] == list(
+        CreditEntry.objects.filter(id__gt=9).order_by("id").values_list("id", flat=True)
+    )
+    assert [verdict.wrong for verdict in reading.verify(store)] == ["", "", ""]
+
+
+def test_stripes_own_writing_is_left_out_and_an_operators_is_not(
+    application: psycopg.Connection,
+) -> None:
+    export_books()
+    insert = "INSERT INTO billing_customers (stripe_customer_id, email) VALUES (%s, '')"
+    act_as(application, "stripe")
+    application.execute(insert, ["cus_1"])
+    application.commit()
+    act_as(application, "olga")
+    application.execute(insert, ["cus_2"])
+    application.commit()
+    export_books()
+    assert [row["stripe_customer_id"] for row in images("billing_customers")] == ["cus_2"]
+
+
+def test_texts_of_any_kind_come_back_as_they_were(application: psycopg.Connection) -> None:
+    text = 'a\u2028b\x85c\n"d"\t\u00e9\U0001f600'
+    give(application, "u1")
+    claim(application, "u1", text)
+    application.commit()
+    export_books()
+    assert images("lead_claims")[0]["lead_id"] == text
+    assert LeadClaim.objects.get().lead_id == text
