@@ -99,12 +99,9 @@ def is_past(stream: Stream, progress: ExportProgress) -> bool:
 
 def noted(stream: Stream) -> ExportProgress:
     """The newest id that was given, and only then who may still bring rows up to it."""
-    newest = stream.newest()
+    now, newest = timezone.now(), stream.newest()
     return ExportProgress(
-        stream=stream.name,
-        next_id=newest,
-        waits_for=writers(stream.tables),
-        noted_at=timezone.now(),
+        stream=stream.name, next_id=newest, waits_for=writers(stream.tables), noted_at=now
     )
 
 

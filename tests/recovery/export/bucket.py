@@ -32,11 +32,11 @@ class Bucket:
                 body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
                 if refusal := bucket.refusal(self):
                     return self.answer(*refusal)
-                if bucket.keeps and self.headers.get("If-None-Match") == "*":
-                    if bucket.name(self) in bucket.objects:
-                        return self.answer(412, "<Error><Code>PreconditionFailed</Code></Error>")
+                is_kept = bucket.keeps and self.headers.get("If-None-Match") == "*"
+                if is_kept and bucket.name(self) in bucket.objects:
+                    return self.answer(412, "<Error><Code>PreconditionFailed</Code></Error>")
                 bucket.objects[bucket.name(self)] = body
-                self.answer(200, "", {"ETag": '"1"'})
+                return self.answer(200, "", {"ETag": '"1"'})
 
             def do_GET(self) -> None:
                 if refusal := bucket.refusal(self):
@@ -47,7 +47,7 @@ class Bucket:
                 found = bucket.objects.get(bucket.name(self))
                 if found is None:
                     return self.answer(404, "<Error><Code>NoSuchKey</Code></Error>")
-                self.answer(200, found, {"ETag": '"1"', "Last-Modified": LONG_AGO})
+                return self.answer(200, found, {"ETag": '"1"', "Last-Modified": LONG_AGO})
 
             def answer(
                 self, status: int, body: str | bytes, headers: dict[str, str] | None = None

@@ -5,8 +5,8 @@ import pytest
 
 from billing.models import AuditLink, BillingEvent, CreditEntry, ExportChange, LeadClaim
 from billing.recovery.export import reading
+from billing.recovery.export.state import status
 from billing.recovery.export.store import Store
-from billing.recovery.export.streams import is_past
 from billing.recovery.export.writing import export_books
 from tests.recovery.export.conftest import exported
 from tests.recovery.export.writers import act_as, claim, give
@@ -97,40 +97,33 @@ def test_an_entry_that_commits_late_goes_out_before_those_after_it(
     assert tally.until > until
 
 
-def test_a_transaction_above_the_snapshots_xmax_is_waited_for(
+def test_who_begins_to_write_later_holds_nothing_up(
     application: psycopg.Connection, real_database: Database
 ) -> None:
-    """The newest of several transactions is at work while none after it has ended."""
-    with psycopg.connect(real_database.url) as elder:
-        elder_id = elder.execute("SELECT pg_current_xact_id()::text::bigint").fetchone()
-        give(application, "younger")
-        with psycopg.connect(real_database.url, autocommit=True) as looking:
-            xmax = looking.execute("SELECT pg_snapshot_xmax(pg_current_snapshot())::text::bigint")
-            (said,) = xmax.fetchone() or (0,)
-        assert elder_id
-        assert said <= elder_id[0] + 1, "what runs is above what a snapshot calls its end"
-        export_books()
-        elder.commit()
-        export_books()
-        assert not exported("ledger")
-    application.commit()
     export_books()
-    assert [row["user_id"] for row in exported("ledger")] == ["younger"]
+    act_as(application, "stripe")
+    give(application, "slow")
+    with psycopg.connect(real_database.url) as other:
+        export_books()  # notes that somebody is writing
+        act_as(other, "stripe")
+        give(other, "later")
+        application.commit()
+        export_books()
+        assert [row["user_id"] for row in exported("ledger")] == ["slow"]
+    export_books()
+    assert [row["user_id"] for row in exported("ledger")] == ["slow", "later"]
 
 
-def test_an_id_that_another_server_gave_holds_nothing_up(
+def test_a_copy_of_what_was_there_waits_for_who_is_writing_then(
     application: psycopg.Connection,
 ) -> None:
-    from django.db import transaction
-
-    with transaction.atomic():
-        assert is_past(2**60)
-    export_books()
+    act_as(application, "olga")
     give(application, "u1")
     claim(application, "u1", "lead-1")
+    assert export_books().until is None
+    assert status().until is None
     application.commit()
-    ExportChange.objects.update(xid=2**60)
-    export_books()
+    assert export_books().until
     assert len(images("lead_claims")) == 1
 
 
