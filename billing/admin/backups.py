@@ -23,6 +23,7 @@ from billing.formatting import format_size, format_time
 from billing.models import Backup
 from billing.operations.backups import WHAT
 from billing.recovery.backups.state import differences, state
+from billing.recovery.export import state as export
 
 GOOD = Q(verified_at__isnull=False, deleted_at=None)
 FAILED = ~Q(error="")
@@ -104,9 +105,9 @@ class BackupAdmin(ReadOnlyAdmin):
     def changelist_view(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> TemplateResponse:
-        found = state()
+        found, now = state(), timezone.now()
         context = {
-            "verdict": found.verdict(timezone.now()),
+            "verdicts": [found.verdict(now), export.status().verdict(now)],
             "starts": starts(request.user, back=changelist_url(Backup)),
             "place": settings.BACKUP_FOLDER,
             "differences": differences(),

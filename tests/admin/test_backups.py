@@ -5,12 +5,14 @@ from pathlib import Path
 import pytest
 from django.test import Client
 from django.urls import reverse
+from django.utils import timezone
 from procrastinate.contrib.django.models import ProcrastinateJob
 from pytest_django import Settings
 
 from billing.admin.cells import changelist_url, page_url
-from billing.models import Backup
+from billing.models import Backup, ExportProgress
 from billing.operations.backups import own_database
+from billing.recovery.export.streams import NAMES
 from tests.admin import rows
 from tests.admin.conftest import LogIn
 from tests.admin.test_operations import apply, text_of
@@ -131,3 +133,15 @@ def test_the_home_page_says_how_old_the_newest_one_is(support: Client, place: Pa
     assert "There is no verified backup yet." in text_of(support.get(reverse("admin:index")))
     rows.backup()
     assert "Newest backup 5 minutes ago" in text_of(support.get(reverse("admin:index")))
+
+
+def test_how_far_the_export_is(support: Client, settings: Settings) -> None:
+    assert "What only we know is not exported: EXPORT_URL is not set." in listed(support)
+    settings.EXPORT_URL = "file:///mnt/books?secret=1"
+    assert "to file:///mnt/books is about to begin." in listed(support)
+    now = timezone.now()
+    for name in NAMES:
+        ExportProgress.objects.create(stream=name, noted_at=now, exported_at=now)
+    assert "exported to file:///mnt/books, all of it up to" in listed(support)
+    ExportProgress.objects.update(error="The disk is full.")
+    assert "The export of the books fails. The disk is full." in listed(support)

@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from django.conf import settings
 from django.utils import timezone
 
+from billing.formatting import format_age
 from billing.models import ExportProgress
 from billing.recovery.export.store import shown
 
@@ -38,6 +39,22 @@ class State:
     def is_late(self, now: datetime) -> bool:
         since = self.until or self.begun_at
         return since is not None and now - since > LATE
+
+    def verdict(self, now: datetime) -> tuple[str, str]:
+        """How it stands in a sentence, and its tone: success, warning or danger."""
+        if not settings.EXPORT_URL:
+            said = (
+                "What only we know is not exported: EXPORT_URL is not set. After a restore, claims,"
+                " grants and notes since the backup would be lost."
+            )
+            return said, "warning"
+        if self.error:
+            return f"The export of the books fails. {self.error}", "danger"
+        if self.until is None:
+            return f"The export of the books to {self.place} is about to begin.", "warning"
+        age = format_age(self.until, now)
+        said = f"What only we know is exported to {self.place}, all of it up to {age}."
+        return said, "danger" if self.is_late(now) else "success"
 
     @property
     def is_stopped(self) -> bool:
