@@ -5,6 +5,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from django.db import connection
 from pytest_django import Settings
 
 from billing.recovery.export import reading
@@ -28,8 +29,15 @@ def store(place: Path) -> Store:
 @pytest.fixture
 def application(real_database: Database) -> Iterator[psycopg.Connection]:
     """The marketplace's own connection, whose transactions last as long as it likes."""
-    with psycopg.connect(real_database.url) as connection:
-        yield connection
+    with psycopg.connect(real_database.url) as its_own:
+        yield its_own
+
+
+@pytest.fixture
+def ours(db: None) -> psycopg.Connection:
+    """Django's own connection, for what needs no second one: the test is one transaction."""
+    connection.ensure_connection()
+    return connection.connection  # type: ignore[no-any-return]
 
 
 def exported(stream: str) -> list[dict[str, object]]:

@@ -10,7 +10,9 @@ from django.db import connection
 from django.utils import timezone
 from pytest_django import Settings
 
-from billing.models import ExportProgress
+from billing.models import AuditLink, ExportProgress
+from billing.recovery.assessment import chain
+from billing.recovery.assessment.outcomes import Look, Verdict
 from billing.recovery.export import reading, segments
 from billing.recovery.export.state import status
 from billing.recovery.export.store import Store, StoreError, open_store
@@ -101,6 +103,20 @@ def test_the_command_says_what_is_wrong_and_how_far_it_is(filled: Path, run: Run
     (filled / segments.path_of("audit", 1)).unlink()
     broken = run("export_books", "--verify")
     assert (broken.code, broken.error) == (1, "audit: Segment 1 is gone.")
+
+
+def test_an_assessment_compares_the_log_with_the_newest_exported_link(filled: Path) -> None:
+    head = AuditLink.objects.latest("position").hash
+    found = chain.exported(Look())
+    assert (found.verdict, head in found.detail) == (Verdict.OK, True)
+    give_and_export_one("u9")
+    with connection.cursor() as cursor:  # as in a database that was restored from before
+        cursor.execute("ALTER TABLE billing_audit_chain DISABLE TRIGGER USER")
+        cursor.execute("DELETE FROM billing_audit_chain WHERE position > 3")
+        cursor.execute("ALTER TABLE billing_audit_chain ENABLE TRIGGER USER")
+    lost = chain.exported(Look())
+    assert lost.verdict == Verdict.DAMAGED
+    assert "recover_restore" in lost.advice
 
 
 def test_without_an_address_it_says_what_to_do(run: Run) -> None:

@@ -12,7 +12,7 @@ from tests.recovery.export.conftest import exported
 from tests.recovery.export.writers import act_as, claim, give
 from tests.support.databases import Database
 
-pytestmark = pytest.mark.usefixtures("real_database", "place")
+pytestmark = pytest.mark.usefixtures("place")
 
 
 def images(table: str) -> list[dict[str, object]]:
@@ -20,12 +20,11 @@ def images(table: str) -> list[dict[str, object]]:
 
 
 def test_a_claim_goes_out_with_its_entries_and_its_audit_events(
-    application: psycopg.Connection,
+    ours: psycopg.Connection,
 ) -> None:
     export_books()
-    give(application, "u1")
-    claimed = claim(application, "u1", "lead-1")
-    application.commit()
+    give(ours, "u1")
+    claimed = claim(ours, "u1", "lead-1")
     tally = export_books()
     assert tally.rows == {"audit": 3, "ledger": 2, "records": 1}
     assert [(row["id"], row["delta"]) for row in exported("ledger")] == list(
@@ -41,32 +40,29 @@ def test_a_claim_goes_out_with_its_entries_and_its_audit_events(
 
 
 def test_what_was_there_before_the_export_began_goes_out_too(
-    application: psycopg.Connection,
+    ours: psycopg.Connection,
 ) -> None:
-    give(application, "u1")
-    claim(application, "u1", "lead-1")
-    application.commit()
+    give(ours, "u1")
+    claim(ours, "u1", "lead-1")
     export_books()
     assert len(images("lead_claims")) == 1
     assert len(exported("ledger")) == 2
     assert not ExportChange.objects.exists()
 
 
-def test_a_change_goes_out_as_the_row_is_then(application: psycopg.Connection) -> None:
-    give(application, "u1")
-    claimed = claim(application, "u1", "lead-1")
-    application.commit()
+def test_a_change_goes_out_as_the_row_is_then(ours: psycopg.Connection) -> None:
+    give(ours, "u1")
+    claimed = claim(ours, "u1", "lead-1")
     export_books()
-    application.execute("UPDATE lead_claims SET status = 'failed' WHERE id = %s", [claimed])
-    application.commit()
+    ours.execute("UPDATE lead_claims SET status = 'failed' WHERE id = %s", [claimed])
     export_books()
-    application.execute("DELETE FROM lead_claims WHERE id = %s", [claimed])
-    application.commit()
+    ours.execute("DELETE FROM lead_claims WHERE id = %s", [claimed])
     export_books()
     found = images("lead_claims")
     assert [row and row["status"] for row in found] == ["succeeded", "failed", None]
 
 
+@pytest.mark.django_db
 def test_nothing_new_makes_no_segment_and_still_says_up_to_when(store: Store) -> None:
     first, second = export_books(), export_books()
     assert not any(second.segments.values())
@@ -128,12 +124,11 @@ def test_a_copy_of_what_was_there_waits_for_who_is_writing_then(
 
 
 def test_a_long_batch_is_several_segments_in_one_chain(
-    application: psycopg.Connection, monkeypatch: pytest.MonkeyPatch, store: Store
+    ours: psycopg.Connection, monkeypatch: pytest.MonkeyPatch, store: Store
 ) -> None:
     monkeypatch.setattr("billing.recovery.export.streams.ROWS", 7)
     for number in range(20):
-        give(application, f"u{number}")
-    application.commit()
+        give(ours, f"u{number}")
     tally = export_books()
     assert tally.segments["ledger"] == 3
     assert [row["id"] for row in reading.rows("ledger", 9)] == list(
@@ -143,25 +138,22 @@ def test_a_long_batch_is_several_segments_in_one_chain(
 
 
 def test_stripes_own_writing_is_left_out_and_an_operators_is_not(
-    application: psycopg.Connection,
+    ours: psycopg.Connection,
 ) -> None:
     export_books()
     insert = "INSERT INTO billing_customers (stripe_customer_id, email) VALUES (%s, '')"
-    act_as(application, "stripe")
-    application.execute(insert, ["cus_1"])
-    application.commit()
-    act_as(application, "olga")
-    application.execute(insert, ["cus_2"])
-    application.commit()
+    act_as(ours, "stripe")
+    ours.execute(insert, ["cus_1"])
+    act_as(ours, "olga")
+    ours.execute(insert, ["cus_2"])
     export_books()
     assert [row["stripe_customer_id"] for row in images("billing_customers")] == ["cus_2"]
 
 
-def test_texts_of_any_kind_come_back_as_they_were(application: psycopg.Connection) -> None:
+def test_texts_of_any_kind_come_back_as_they_were(ours: psycopg.Connection) -> None:
     text = 'a\u2028b\x85c\n"d"\t\u00e9\U0001f600'
-    give(application, "u1")
-    claim(application, "u1", text)
-    application.commit()
+    give(ours, "u1")
+    claim(ours, "u1", text)
     export_books()
     assert images("lead_claims")[0]["lead_id"] == text
     assert LeadClaim.objects.get().lead_id == text
