@@ -316,7 +316,7 @@ def already(bought: NamedPurchase) -> str:
             f"{purchase.source} has its credits already: user {entry.user_id} got them on"
             f" {format_time(entry.created_at)} from {entry.actor} ({entry.source})."
         )
-    if purchase.status == Granted:
+    if purchase.status == Granted and not purchase.credits:
         return f"{purchase.source} was settled already: by our prices it was worth nothing."
     return ""
 

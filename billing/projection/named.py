@@ -69,7 +69,8 @@ def grant_by_hand(purchase: Purchase, user_id: str, amount: int, reason: str) ->
     purchases.lock_keys({purchase.source, purchase.payment_intent_id} - {""})
     row = _row_of(purchase)
     given = ledger.existing_sources(settlement.grant_sources(row))
-    if given or row.status == Purchase.Status.GRANTED:
+    is_worthless = row.status == Purchase.Status.GRANTED and not row.credits
+    if given or is_worthless:
         by = f" (ledger entry {min(given)})" if given else ""
         raise AlreadyGrantedError(f"{row.source} has its credits already{by}.")
     entry = Entry(user_id, amount, settlement.entry_kind(row), settlement.whole_source(row), reason)

@@ -101,6 +101,29 @@ def open_purchases(since: datetime | None, until: datetime) -> Iterator[Suspect]
         yield Suspect(object_id=source, stripe_customer_id=customer, user_id=user or "")
 
 
+def lost_grants(since: datetime | None, until: datetime) -> Iterator[Suspect]:
+    """Purchases that say that they were granted, and no entry of the ledger does."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            SELECT p.source, p.stripe_customer_id, coalesce(p.user_id, '')
+            FROM billing_purchases p
+            WHERE p.status = 'granted' AND p.credits > 0 AND p.created_at < %(until)s
+              AND (%(since)s::timestamptz IS NULL OR p.created_at >= %(since)s)
+              AND NOT EXISTS (
+                  SELECT FROM credit_entries e WHERE e.source = ANY (
+                      SELECT w.whole || part FROM unnest(ARRAY['', ':undone'] || ARRAY(
+                          SELECT ':' || (line->>'id') FROM jsonb_array_elements(p.lines) AS line)
+                      ) AS part,
+                      LATERAL (SELECT CASE p.kind WHEN 'pack' THEN 'checkout:' ELSE 'invoice:' END
+                                      || p.source AS whole) AS w))
+            """,
+            {"since": since, "until": until},
+        )
+        for source, customer, user in cursor.fetchall():
+            yield Suspect(object_id=source, stripe_customer_id=customer, user_id=user)
+
+
 def paid_periods(since: datetime | None, until: datetime) -> Iterator[Suspect]:
     """Paid invoices of periods that are worth credits and of which no purchase is known."""
     with connection.cursor() as cursor:
@@ -272,6 +295,7 @@ QUESTIONS: tuple[Question, ...] = (
     failed_claims,
     waiting_events,
     open_purchases,
+    lost_grants,
     paid_periods,
     unbought_grants,
     granted_by_hand,

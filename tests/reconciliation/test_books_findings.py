@@ -16,9 +16,11 @@ from billing.models import (
     PaymentReversal,
 )
 from billing.operations.base import Actor
+from billing.operations.fixing import FixFinding
 from billing.reconciliation import fixing, runs
 from tests.diagnosis.planting import deliver_all_but, kinds, subscribed
-from tests.operations.shop import Shop
+from tests.operations.shop import BOB, Shop, balance
+from tests.reconciliation.town import restore
 from tests.sandbox.storefront import Storefront
 from tests.support.events import deliver, deliver_and_drain, events_of
 
@@ -139,6 +141,27 @@ def test_every_event_of_a_lost_subscription_is_replayed(shop: Shop) -> None:
     handled = {event["id"] for event in events_of(shop.sandbox) if event["type"] in HANDLED}
     assert handled <= set(InboxEvent.objects.values_list("stripe_event_id", flat=True))
     assert InvoicePayment.objects.get().stripe_invoice_id == bought["invoice"]
+
+
+@pytest.mark.parametrize(
+    ("bought", "kind"),
+    [("pack", Kind.PACK_NOT_GRANTED), ("period", Kind.NO_CREDITS_THIS_PERIOD)],
+)
+def test_a_grant_that_is_gone_from_the_ledger(shop: Shop, bought: str, kind: Kind) -> None:
+    """The purchase says that it was granted; once the balance is as the ledger has it, the credits
+    are gone, too."""
+    _ = shop.buy(user_id="u_ada") if bought == "pack" else shop.subscribe()
+    shop.deliver()
+    before = balance("u_ada")
+    restore("credit_entries", "DELETE FROM credit_entries WHERE source ~ '^(checkout|invoice):'")
+    runs.reconcile("full", actor=RITA.name, grace=NO_GRACE)
+    kinds_ = set(FindingRecord.objects.values_list("kind", flat=True))
+    assert kinds_ == {Kind.BALANCE_DIFFERS, kind}
+    for each in (Kind.BALANCE_DIFFERS, kind):
+        record = FindingRecord.objects.get(kind=each)
+        FixFinding(finding_id=record.pk, **BOB).apply()
+    assert balance("u_ada") == before
+    assert runs.reconcile("full", actor=RITA.name, grace=NO_GRACE).found == 0
 
 
 def test_a_row_that_stripe_does_not_know(shop: Shop) -> None:

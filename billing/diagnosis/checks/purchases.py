@@ -26,6 +26,15 @@ def is_granted(facts: Facts, bought: Purchase) -> bool:
     return any(source in facts.sourced for source in grant_sources(bought))
 
 
+def is_settled(facts: Facts, bought: Purchase) -> bool:
+    """Whether nothing is to be granted: it was, or it was worth none when it was looked at.
+
+    One that says that it was granted, for credits, has its entry in the ledger, or that is lost.
+    """
+    is_worthless = bought.status == Purchase.Status.GRANTED and not bought.credits
+    return is_worthless or is_granted(facts, bought)
+
+
 def worth(facts: Facts, lines: list[dict[str, Any]]) -> int | None:
     """Credits of lines (`price`, `quantity`) by our mapping; None where no price is mapped."""
     mapped = [line for line in lines if line.get("price") in facts.worth]
@@ -39,7 +48,7 @@ def packs_here(facts: Facts) -> Iterator[Finding]:
     What was settled when its price was worth none stays as it is.
     """
     for bought in facts.purchases:
-        if bought.status == Purchase.Status.GRANTED or is_granted(facts, bought):
+        if is_settled(facts, bought):
             continue
         credits_ = worth(facts, bought.lines)
         if credits_ is None:
@@ -276,7 +285,7 @@ def _lacks(facts: Facts, invoice: BillingInvoice, bought: Purchase | None) -> bo
         whole = f"invoice:{invoice.stripe_invoice_id}"
         sources = [entry.source or "" for entry in facts.entries]
         return not any(s == whole or s.startswith(f"{whole}:") for s in sources)
-    if bought.status == Purchase.Status.GRANTED or is_granted(facts, bought):
+    if is_settled(facts, bought):
         return False
     is_nobodys = not (bought.user_id or facts.user_id)
     return not is_nobodys and worth(facts, bought.lines) not in (None, 0)
