@@ -308,5 +308,26 @@ def test_an_entry_that_is_committed_late_is_not_passed_over(real_database: Datab
     wait_until(lambda: module.refresh() == 0 and has_read_all(), seconds=60)
 
 
+def test_nor_is_one_whose_transaction_began_last(real_database: Database) -> None:
+    """It is the newest that is open, and has the lower entry: no snapshot ends above it."""
+    module.refresh()
+    with (
+        psycopg.connect(real_database.url) as elder,
+        psycopg.connect(real_database.url) as younger,
+    ):
+        for connection_ in (elder, younger):
+            connection_.execute("SELECT set_config('billing.actor', 'olga', true)")
+            connection_.execute("SELECT pg_current_xact_id()")
+        give = "INSERT INTO lead_credits (user_id, balance) VALUES (%s, 5)"
+        younger.execute(give, ["late"])
+        elder.execute(give, ["early"])
+        elder.commit()
+        for _ in range(3):
+            module.refresh()
+    module.refresh()
+    users = CreditLot.objects.order_by("user_id").values_list("user_id", flat=True)
+    assert list(users) == ["early", "late"]
+
+
 def has_read_all() -> bool:
     return CreditProgress.objects.get().floor == CreditEntry.objects.latest("pk").pk

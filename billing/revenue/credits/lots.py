@@ -41,7 +41,8 @@ class Horizon:
     """Up to where the ledger is known to be derived, and what is known when we look at it.
 
     An entry may be seen later than one with a higher id, whose transaction ended earlier. But
-    every transaction that had written up to `last` when we looked had an id below `next_one`.
+    every transaction that had written up to `last` when we looked has an id below the one in
+    which we note it. (A snapshot's xmax, `next_one`, can be below one that is open.)
     """
 
     floor: int
@@ -119,17 +120,17 @@ def _horizon() -> Horizon:
 
 def _note(horizon: Horizon) -> None:
     """Raises the floor, unless somebody else has moved it meanwhile."""
-    candidate, transaction_id = horizon.candidate, horizon.transaction
-    if horizon.is_over:
-        candidate, transaction_id = horizon.last, horizon.next_one
+    candidate = horizon.last if horizon.is_over else horizon.candidate
     with connection.cursor() as held:
         held.execute(
             """
             UPDATE billing_credit_progress
-            SET floor = %s, candidate = %s, transaction = %s, refreshed_at = now()
+            SET floor = %s, candidate = %s, refreshed_at = now(),
+                transaction = CASE WHEN %s THEN pg_current_xact_id()::text::bigint
+                                   ELSE transaction END
             WHERE id = 1 AND floor = %s AND candidate = %s
             """,
-            [horizon.reached, candidate, transaction_id, horizon.floor, horizon.candidate],
+            [horizon.reached, candidate, horizon.is_over, horizon.floor, horizon.candidate],
         )
 
 
