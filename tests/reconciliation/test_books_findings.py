@@ -17,6 +17,7 @@ from billing.models import (
 )
 from billing.operations.base import Actor
 from billing.operations.fixing import FixFinding
+from billing.operations.purchases import AttributePayment
 from billing.reconciliation import fixing, runs
 from tests.diagnosis.planting import deliver_all_but, kinds, subscribed
 from tests.operations.shop import BOB, Shop, balance
@@ -161,6 +162,16 @@ def test_a_grant_that_is_gone_from_the_ledger(shop: Shop, bought: str, kind: Kin
         record = FindingRecord.objects.get(kind=each)
         FixFinding(finding_id=record.pk, **BOB).apply()
     assert balance("u_ada") == before
+    assert runs.reconcile("full", actor=RITA.name, grace=NO_GRACE).found == 0
+
+
+def test_a_pack_of_a_guest_that_was_attributed_is_granted(shop: Shop) -> None:
+    """The run that had called it nobody's looks at it once more, and at no user's ledger."""
+    bought = shop.buy(email="guest@example.com", attributed=False)
+    shop.deliver()
+    assert only_finding("full").kind == Kind.PAYMENT_UNATTRIBUTED
+    AttributePayment(purchase_id=bought["checkout_session"], user_id="u_eve", **BOB).apply()
+    assert balance("u_eve") == (50, 0)
     assert runs.reconcile("full", actor=RITA.name, grace=NO_GRACE).found == 0
 
 

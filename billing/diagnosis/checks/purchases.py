@@ -30,9 +30,10 @@ def is_settled(facts: Facts, bought: Purchase) -> bool:
     """Whether nothing is to be granted: it was, or it was worth none when it was looked at.
 
     One that says that it was granted, for credits, has its entry in the ledger, or that is lost.
+    Whose user nobody knows here, their ledger was not read.
     """
-    is_worthless = bought.status == Purchase.Status.GRANTED and not bought.credits
-    return is_worthless or is_granted(facts, bought)
+    says_so = bought.status == Purchase.Status.GRANTED
+    return is_granted(facts, bought) or (says_so and not (bought.credits and facts.user_id))
 
 
 def worth(facts: Facts, lines: list[dict[str, Any]]) -> int | None:
