@@ -121,11 +121,11 @@ def _statement(model: type[Model]) -> str:
     keys = ", ".join(f"w.{c}" for c in same)
     given = ", ".join(f"g.{c}" for c in same)
     return (
-        f"WITH given AS (SELECT (l->>'id')::bigint AS number, r.* FROM {from_}, {record}),"  # noqa: S608
+        f"WITH given AS (SELECT (l->>'id')::bigint AS image_id, r.* FROM {from_}, {record}),"  # noqa: S608
         f" written AS (INSERT INTO {table} AS t ({listed})"
         f" SELECT {', '.join(f'g.{c}' for c in every)} FROM given g"
         f" ON CONFLICT ({key}) DO UPDATE SET {updated} RETURNING {key})"
-        f" SELECT g.number FROM given g JOIN written w ON ({keys}) = ({given})"
+        f" SELECT g.image_id FROM given g JOIN written w ON ({keys}) = ({given})"
     )
 
 

@@ -14,6 +14,7 @@ from billing.models import AuditLink, BillingEvent, CreditEntry, LeadClaim, Lead
 from billing.operations.base import InvalidInputError
 from billing.recovery.export import reading
 from billing.recovery.export.store import StoreError
+from billing.recovery.export.tables import STRIPES
 from billing.recovery.export.writing import ForkedError, export_books
 from billing.recovery.restored import recovering
 from tests.commands.conftest import Run
@@ -155,6 +156,28 @@ def test_stripe_tells_the_rest_and_nothing_is_granted_twice(
         assert BillingEvent.objects.get(pk=newest.event_id).type == recovering.AUDIT_TYPE
         deliver_and_drain(shop.sandbox.get("/v1/events", limit=100).json()["data"])
         assert balance("u_ada") == (3 * 50 + 6, 0)
+        connection.close()
+
+
+@pytest.mark.parametrize("table", [model._meta.db_table for model in STRIPES])
+def test_what_somebody_did_to_rows_of_stripes_comes_back(
+    shop: Shop, real_database: Database, place: Path, back_up: BackUp, table: str
+) -> None:
+    shop.subscribe()
+    shop.deliver()
+    export_books()
+    backup = back_up()
+    with connection.cursor() as cursor:
+        cursor.execute(f"UPDATE {table} SET created_at = '2026-01-01' RETURNING id")  # noqa: S608
+        [(changed,)] = cursor.fetchall()
+    export_books()
+    connection.close()
+    with restored(backup):
+        found = recovering.put_back(lost(), ACTOR)
+        assert (found.records[table], found.no_place) == (1, [])
+        with connection.cursor() as cursor:
+            cursor.execute(f"SELECT id FROM {table} WHERE created_at = '2026-01-01'")  # noqa: S608
+            assert cursor.fetchall() == [(changed,)]
         connection.close()
 
 
