@@ -113,10 +113,15 @@ def is_lost_earlier(recovery: Recovery) -> bool:
 
 
 def catch_up(recovery: Recovery, stripe: Gateway, tell: Tell, grace: timedelta | None) -> None:
-    """Where the run found what Stripe's word mends: brings in the lists, and compares again."""
+    """Where the run found what Stripe's word mends: brings in the lists, and compares again.
+
+    After a restore in any case: rows of Stripe's that were put back from the export are as they
+    were, so that nothing differs, and are not in the mirror.
+    """
     assert recovery.run is not None  # noqa: S101  (set by the stage before)
     recovery.report.setdefault("differed", recovery.run.differences)
-    if lost(recovery) is None and _mendable(recovery.run):
+    is_put_back = recovery.kind == Recovery.Kind.RESTORE
+    if lost(recovery) is None and (is_put_back or _mendable(recovery.run)):
         bring_in_lists(recovery, stripe, tell)
         recovery.run = compare(recovery, tell, grace)
     recovery.save(update_fields=["run", "report"])

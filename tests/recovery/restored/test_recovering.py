@@ -7,18 +7,28 @@ from pathlib import Path
 import psycopg
 import pytest
 from django.db import connection
+from djstripe.models import Charge
 from pytest_django import Settings
 
 from billing.diagnosis import audit
-from billing.models import AuditLink, BillingEvent, CreditEntry, LeadClaim, LeadCredits, Recovery
+from billing.models import (
+    AuditLink,
+    BillingEvent,
+    BillingPayment,
+    CreditEntry,
+    LeadClaim,
+    LeadCredits,
+    Recovery,
+)
 from billing.operations.base import InvalidInputError
+from billing.operations.sync import SyncFromStripe
 from billing.recovery.export import reading
 from billing.recovery.export.store import StoreError
 from billing.recovery.export.tables import STRIPES
 from billing.recovery.export.writing import ForkedError, export_books
 from billing.recovery.restored import recovering
 from tests.commands.conftest import Run
-from tests.operations.shop import Shop, balance
+from tests.operations.shop import BOB, Shop, balance
 from tests.recovery.export.writers import claim, give
 from tests.recovery.restored.conftest import all_add_up, books, live, lost, restored, work
 from tests.support.databases import Database
@@ -156,6 +166,27 @@ def test_stripe_tells_the_rest_and_nothing_is_granted_twice(
         assert BillingEvent.objects.get(pk=newest.event_id).type == recovering.AUDIT_TYPE
         deliver_and_drain(shop.sandbox.get("/v1/events", limit=100).json()["data"])
         assert balance("u_ada") == (3 * 50 + 6, 0)
+        connection.close()
+
+
+def test_what_was_synced_and_never_an_event_is_in_the_mirror_again(
+    shop: Shop, real_database: Database, place: Path, back_up: BackUp, run: Run
+) -> None:
+    bought = shop.subscribe()
+    shop.deliver()
+    export_books()
+    backup = back_up()
+    fault = shop.sandbox.control("faults", no_event=True)
+    shop.buy(customer=bought["customer"])
+    shop.sandbox.control(f"faults/{fault['id']}", http="DELETE")
+    SyncFromStripe(kind="customer", id=bought["customer"], **BOB).apply()
+    export_books()
+    connection.close()
+    with restored(backup):
+        run("recover_restore", "--since", lost().taken_at.isoformat(), "--yes", "--json")
+        here = BillingPayment.objects.values_list("stripe_charge_id", flat=True)
+        assert set(Charge.objects.values_list("id", flat=True)) == set(here)
+        assert len(here) == 2
         connection.close()
 
 
