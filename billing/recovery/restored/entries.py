@@ -47,6 +47,7 @@ _ENTRIES = """
         WHERE c.user_id = e.user_id AND c.created_at = e.created_at
           AND c.kind = e.kind AND c.delta = e.delta AND c.owed_delta = e.owed_delta)
     ORDER BY e.id
+    ON CONFLICT (source) WHERE source IS NOT NULL DO NOTHING  -- the first of two counts
     RETURNING user_id
 """
 _TWICE_SPENT = """

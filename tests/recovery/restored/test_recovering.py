@@ -6,7 +6,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from django.db import connection
+from django.db import connection, transaction
 from djstripe.models import Charge
 from pytest_django import Settings
 
@@ -21,7 +21,9 @@ from billing.models import (
     Recovery,
 )
 from billing.operations.base import InvalidInputError
+from billing.operations.purchases import GrantPurchase
 from billing.operations.sync import SyncFromStripe
+from billing.operations.tying import TieOutBalance
 from billing.recovery.export import reading
 from billing.recovery.export.store import StoreError
 from billing.recovery.export.tables import STRIPES
@@ -166,6 +168,29 @@ def test_stripe_tells_the_rest_and_nothing_is_granted_twice(
         assert BillingEvent.objects.get(pk=newest.event_id).type == recovering.AUDIT_TYPE
         deliver_and_drain(shop.sandbox.get("/v1/events", limit=100).json()["data"])
         assert balance("u_ada") == (3 * 50 + 6, 0)
+        connection.close()
+
+
+def test_a_grant_that_was_deleted_and_granted_again_comes_back_once(
+    shop: Shop, real_database: Database, place: Path, back_up: BackUp
+) -> None:
+    """Somebody deleted the entry past the triggers, the balance was tied out, the pack granted."""
+    export_books()
+    backup = back_up()
+    bought = shop.buy()["checkout_session"]
+    shop.deliver()
+    export_books()
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute("SET LOCAL session_replication_role = replica")
+        cursor.execute("DELETE FROM credit_entries WHERE source = %s", [f"checkout:{bought}"])
+    TieOutBalance(user_id="u_ada", **BOB).apply()
+    GrantPurchase(purchase_id=bought, **BOB).apply()
+    export_books()
+    connection.close()
+    with restored(backup):
+        recovering.put_back(lost(), ACTOR)
+        assert balance("u_ada") == (50, 0)
+        assert all_add_up()
         connection.close()
 
 
