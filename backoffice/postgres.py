@@ -62,7 +62,8 @@ class EmbeddedServer:
 
     `folder` is where the caller would like them. Where a server cannot run there (see
     `home` and `socket_folder`), another folder is used, derived from the path of this one.
-    `durable=False` gives up surviving a crash of the machine for speed.
+    `durable=False` gives up surviving a crash of the machine for speed; what is committed
+    survives one of the server all the same.
     """
 
     def __init__(self, folder: Path, *, durable: bool = True) -> None:
@@ -256,7 +257,7 @@ class EmbeddedServer:
             "max_connections": "100",
         }
         if not self.durable:
-            settings |= {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
+            settings |= {"fsync": "off", "full_page_writes": "off"}
         return " ".join(f"-c {shlex.quote(f'{key}={value}')}" for key, value in settings.items())
 
     def create_database(self) -> None:

@@ -307,6 +307,7 @@ INSTALLED_APPS = [
     "pgtrigger",
     "procrastinate.contrib.django",
     "billing",
+    "backoffice.drill",
 ]
 
 MIDDLEWARE = [

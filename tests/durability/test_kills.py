@@ -1,6 +1,6 @@
 """The drill in short: each of the three processes dies once in the middle of its work.
 
-At length, with 1,000 deliveries: `python -m tests.durability`.
+Every row is compared, those of dj-stripe's tables, too; `make drill` breaks more, and at length.
 """
 
 from pathlib import Path

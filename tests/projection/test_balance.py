@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from djstripe.models import Payout as MirroredPayout
 
+from backoffice.drill.books import Stripe
 from billing.gateway.client import LONG_AGO, gateway
 from billing.models import BalanceReading, BalanceTransaction, Payout
 from billing.projection import balance_sync
@@ -13,7 +14,6 @@ from billing.projection.balance import transaction_row
 from billing.projection.balance_sync import read_up_to, sync
 from tests.operations.shop import Shop
 from tests.sandbox.server import SandboxProcess
-from tests.year.books import Stripe
 
 pytestmark = pytest.mark.django_db
 

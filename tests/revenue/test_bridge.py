@@ -9,12 +9,12 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
+from backoffice.drill.books import Stripe
 from billing.gateway.client import gateway
 from billing.models import BillingInvoice, BillingPayment, Purchase, acting_as
 from billing.reconciliation.measures import clearing, timeliness
 from billing.revenue.bridge import bridge
 from tests.revenue.conftest import A_MINUTE, ZONE, Market
-from tests.year.books import Stripe
 
 pytestmark = pytest.mark.django_db
 

@@ -15,6 +15,7 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as limits
 from hypothesis import strategies as st
 
+from backoffice.drill.books import Stripe
 from billing.models import (
     BalanceTransaction,
     BillingInvoice,
@@ -31,7 +32,6 @@ from tests.operations.shop import Shop
 from tests.revenue.conftest import Market
 from tests.revenue.test_bridge import mirror
 from tests.sandbox.server import SandboxProcess
-from tests.year.books import Stripe
 
 pytestmark = pytest.mark.django_db
 

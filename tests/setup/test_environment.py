@@ -109,8 +109,9 @@ def test_the_environment_is_read_in_the_settings_alone() -> None:
         for file in (BASE_DIR / folder).rglob("*.py")
         if re.search(r"os\.environ\b|getenv", file.read_text())
     ]
-    # The web server and the demo pass the environment on to Django and to child processes.
-    assert set(readers) <= {Path("backoffice/wsgi.py"), Path("backoffice/demo.py")}
+    # The web server, the demo and the drill pass it on to Django and to child processes.
+    passing = ("wsgi.py", "demo.py", "drill/__main__.py", "drill/environment.py")
+    assert set(readers) <= {Path("backoffice", name) for name in passing}
 
 
 def test_the_documented_production_settings_pass_djangos_checks(real_database: Database) -> None:

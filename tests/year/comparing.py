@@ -116,8 +116,8 @@ def balance_differences(finance: Finance, told: Any) -> Iterator[str]:
 
 def credit_differences(finance: Finance, told: Any, url: str, spent: int) -> Iterator[str]:
     """All credits, and what was paid for them. They have the back office's own times."""
-    grants = finance.grants(list(finance.invoices.values()))
-    sold = sum(sum(grant.by_source.values()) for grant in grants)
+    grants = finance.grants(dict(finance.purchases(list(finance.invoices.values()))))
+    sold = sum(grant.credits for grant in grants)
     left = sum(grant.left() for grant in grants) - spent
     rows = told["rows"]
     here = {

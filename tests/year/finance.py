@@ -16,8 +16,8 @@ from itertools import groupby
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from backoffice.drill.books import Stripe
 from tests.sandbox.server import SandboxProcess
-from tests.year.books import Stripe
 from tests.year.lines import lines_of, shares
 
 Figures = dict[tuple[str, ...], Counter[str]]

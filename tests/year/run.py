@@ -6,11 +6,11 @@ from pathlib import Path
 
 import psycopg
 
+from backoffice.drill.books import Stripe, differences, found, off_the_ledger
 from tests.durability.drill import ask
 from tests.sandbox.server import SandboxProcess, run_sandbox
 from tests.support.back_office import BackOffice, run_back_office
 from tests.support.waiting import wait_until
-from tests.year.books import Stripe, differences, found
 from tests.year.comparing import finance_differences
 from tests.year.marketplace import Marketplace
 
@@ -68,6 +68,7 @@ def run_year(
         ours, stripes = found(database_url), Stripe(sandbox).books()
         differing = differences(ours, stripes)
         assert not differing, "\n".join([f"{len(differing)} rows differ:", *differing[:20]])
+        assert not off_the_ledger(database_url)
         wrong = finance_differences(back_office, sandbox)
         assert not wrong, "\n".join([f"{len(wrong)} figures of finance differ:", *wrong[:20]])
         say("finance's figures are those of the sandbox")

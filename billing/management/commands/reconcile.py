@@ -1,5 +1,6 @@
 """`manage.py reconcile`."""
 
+from datetime import timedelta
 from typing import Any
 
 from django.core.management.base import CommandParser
@@ -15,6 +16,7 @@ from billing.operations.base import Actor, InvalidInputError
 from billing.reconciliation import fixing, runs, worklist
 from billing.reconciliation.lists import LISTS
 
+MOST_GRACE = 24 * 60 * 60  # seconds
 KINDS = [listed.kind for listed in LISTS]
 
 
@@ -42,12 +44,23 @@ class Command(OperatorCommand):
             help="Begin the window here (UTC), such as 2026-11-20 or 2026-11-20T13:00.",
         )
         parser.add_argument(
+            "--grace",
+            type=int,
+            default=None,
+            metavar="SECONDS",
+            help="For how long an event may be on its way before its absence is a difference"
+            " (default: 120). After an outage, once nothing is on its way any more: 0.",
+        )
+        parser.add_argument(
             "--actor", default=None, help="Who asks (default: the user of this system)."
         )
 
     def answer(self, options: dict[str, Any]) -> Answer:
         actor = Actor.cli(options["actor"] or system_user())
         since = inputs.moment(options["since"]) if options["since"] else None
+        grace = options["grace"]
+        if grace is not None and not 0 <= grace <= MOST_GRACE:
+            raise InvalidInputError(f"The grace is 0 to {MOST_GRACE:,} seconds.")
         if since and options["kind"] == ReconciliationRun.Kind.FULL:
             raise InvalidInputError("A full reconciliation is over all time: leave --since out.")
         try:
@@ -58,7 +71,11 @@ class Command(OperatorCommand):
                     bars.update(bar, description=said)
 
                 run = runs.reconcile(
-                    options["kind"], actor=actor.name, since=since, on_progress=tell
+                    options["kind"],
+                    actor=actor.name,
+                    since=since,
+                    on_progress=tell,
+                    grace=None if grace is None else timedelta(seconds=grace),
                 )
                 fixed = fixing.fix(run, actor, tell) if options["fix"] else fixing.Fixed()
         except runs.AlreadyRunningError as error:

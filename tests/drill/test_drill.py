@@ -1,0 +1,58 @@
+"""The drill itself: every scenario is found and recovered, and what is not so is noticed.
+
+At length: `make drill`.
+"""
+
+import json
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+
+from backoffice.postgres import BASE_DIR
+from tests.support.environment import child_environment
+
+FIXED = 5
+NAMES = {
+    "seed", "faults", "found", "repaired", "wrongly_reported", "credits_doubled", "rows_lost",
+}  # fmt: skip
+
+
+def drill(*arguments: str) -> tuple[int, list[dict[str, Any]], str]:
+    """Exit code, a document for each seed, and what it said to people."""
+    done = subprocess.run(
+        [sys.executable, "manage.py", "drill", "--json", *arguments],
+        cwd=BASE_DIR,
+        env=child_environment(DATABASE_URL="postgres://nobody@127.0.0.1:9/none"),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return done.returncode, [json.loads(line) for line in done.stdout.splitlines()], done.stderr
+
+
+def all_is_well(document: dict[str, Any]) -> bool:
+    wrong = ("wrongly_reported", "credits_doubled", "rows_lost")
+    same = document["faults"] == document["found"] == document["repaired"]
+    return same and document["faults"] > 10 and not any(document[name] for name in wrong)
+
+
+@pytest.mark.long
+def test_every_scenario_is_found_and_recovered() -> None:
+    code, [document], said = drill("--seed", str(FIXED))
+    assert code == 0, said
+    assert set(document) == NAMES
+    assert document["seed"] == FIXED
+    assert all_is_well(document), said
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(("scenario", "step", "lost"), [("deliveries", "reconcile", True)])
+def test_a_recovery_that_leaves_a_step_out_is_noticed(scenario: str, step: str, lost: bool) -> None:
+    code, [document], said = drill("--seed", "1", "--scenario", scenario, "--without", step)
+    assert code == 1
+    assert document["repaired"] < document["faults"], said
+    assert bool(document["rows_lost"]) == lost
+    assert f"manage.py drill --seed 1 --scenario {scenario} --without {step}" in said
