@@ -1,4 +1,4 @@
-"""The drill itself: every scenario is found and recovered, and what is not so is noticed.
+"""The drill itself: what it breaks is found and recovered, and what is not so is noticed.
 
 At length: `make drill`.
 """
@@ -14,6 +14,7 @@ from backoffice.postgres import BASE_DIR
 from tests.support.environment import child_environment
 
 FIXED = 5
+PLAYED = "worker_killed,tampered,outage,deliveries"  # all of them: make drill
 NAMES = {
     "seed", "faults", "found", "repaired", "wrongly_reported", "credits_doubled", "rows_lost",
 }  # fmt: skip
@@ -40,8 +41,8 @@ def all_is_well(document: dict[str, Any]) -> bool:
 
 
 @pytest.mark.long
-def test_every_scenario_is_found_and_recovered() -> None:
-    code, [document], said = drill("--seed", str(FIXED))
+def test_what_is_broken_is_found_and_recovered() -> None:
+    code, [document], said = drill("--seed", str(FIXED), "--scenario", PLAYED)
     assert code == 0, said
     assert set(document) == NAMES
     assert document["seed"] == FIXED

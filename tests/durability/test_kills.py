@@ -15,4 +15,4 @@ from tests.durability.drill import run_drill
 def test_what_is_killed_in_the_middle_ends_as_if_it_had_not_been(
     postgres_server: EmbeddedServer, tmp_path: Path
 ) -> None:
-    run_drill(postgres_server, tmp_path, deliveries=150, every=40)
+    run_drill(postgres_server, tmp_path, deliveries=90, every=25)
