@@ -66,6 +66,9 @@ def run_year(
         say("everything is processed")
         check_health(database_url, sandbox, back_office)
         ours, stripes = found(database_url), Stripe(sandbox).books()
+        # Webhooks tell which payment paid an invoice, and not of all that were tried in vain.
+        for books in (ours, stripes):
+            del books["billing_invoice_payments"]
         differing = differences(ours, stripes)
         assert not differing, "\n".join([f"{len(differing)} rows differ:", *differing[:20]])
         assert not off_the_ledger(database_url)
