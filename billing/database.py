@@ -5,7 +5,7 @@ usual cursor writes all parameters into the statement's text, where PostgreSQL p
 once more: for a page of Stripe's objects that costs more than storing it.
 """
 
-from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import islice
 from typing import Any, TypeVar
@@ -90,3 +90,20 @@ def rows(sql: str, params: Mapping[str, Any] | Sequence[Any] = ()) -> list[dict[
         held.execute(sql, params)
         names = [column.name for column in held.description or ()]
         return [dict(zip(names, row, strict=True)) for row in held.fetchall()]
+
+
+@contextmanager
+def held(name: str, refusal: Callable[[], Exception]) -> Iterator[None]:
+    """Holds the one lock of this name, for as long as this process's connection lives.
+
+    Raises what `refusal` makes where another process holds it.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_try_advisory_lock(hashtextextended(%s, 2))", [name])
+        if not cursor.fetchone()[0]:
+            raise refusal()
+    try:
+        yield
+    finally:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_advisory_unlock(hashtextextended(%s, 2))", [name])

@@ -6,16 +6,17 @@ run that was killed at any point goes on there. Two never run at once.
 
 import logging
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from django.conf import settings
-from django.db import connection, transaction
+from django.db import transaction
 from django.db.models import F
 from django.utils import timezone
 
+from billing.database import held
 from billing.gateway.client import Gateway, GatewayError, gateway
 from billing.models import ReconciliationRun, ReconciliationSlice, ReconciliationSuspect
 from billing.models.incidents import current_incident
@@ -70,22 +71,17 @@ def reconcile(
         return run
 
 
-@contextmanager
-def alone() -> Iterator[None]:
+def alone() -> AbstractContextManager[None]:
     """Holds the one lock of all runs, for as long as this process's connection lives."""
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_try_advisory_lock(hashtextextended('reconciliation', 2))")
-        if not cursor.fetchone()[0]:
-            under_way = ReconciliationRun.objects.filter(status=Status.RUNNING).first()
-            who = f", started by {under_way.actor}, {under_way.stage}" if under_way else ""
-            raise AlreadyRunningError(
-                f"A reconciliation is under way{who}. Wait for its end: its page shows progress."
-            )
-    try:
-        yield
-    finally:
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT pg_advisory_unlock(hashtextextended('reconciliation', 2))")
+    return held("reconciliation", _under_way)
+
+
+def _under_way() -> AlreadyRunningError:
+    run = ReconciliationRun.objects.filter(status=Status.RUNNING).first()
+    who = f", started by {run.actor}, {run.stage}" if run else ""
+    return AlreadyRunningError(
+        f"A reconciliation is under way{who}. Wait for its end: its page shows progress."
+    )
 
 
 def _interrupted(kind: str, since: datetime | None) -> ReconciliationRun | None:

@@ -7,18 +7,19 @@ hit. Two recoveries never run at once.
 
 import logging
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime, timedelta
 
-from django.db import connection, transaction
+from django.db import transaction
 from django.db.models import F
 from django.utils import timezone
 
+from billing.database import held
 from billing.formatting import iso_time
 from billing.gateway.client import Gateway, GatewayError, gateway
 from billing.models import BillingEvent, Recovery, acting_as
-from billing.operations.incidents import current
+from billing.models.incidents import current_incident
 from billing.operations.recoveries import check
 from billing.recovery import events, objects, processing, reporting
 
@@ -70,24 +71,17 @@ def recover(
         return recovery
 
 
-@contextmanager
-def alone() -> Iterator[None]:
+def alone() -> AbstractContextManager[None]:
     """Holds the one lock of all recoveries, for as long as this process's connection lives."""
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_try_advisory_lock(hashtextextended(%s, 2))", [TURN])
-        if not cursor.fetchone()[0]:
-            raise AlreadyRunningError(_who_is_at_it())
-    try:
-        yield
-    finally:
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT pg_advisory_unlock(hashtextextended(%s, 2))", [TURN])
+    return held(TURN, _under_way)
 
 
-def _who_is_at_it() -> str:
-    under_way = Recovery.objects.filter(status=Status.RUNNING).first()
-    who = f", started by {under_way.actor}, {under_way.stage}" if under_way else ""
-    return f"A recovery is under way{who}. Wait for its end: its page shows progress."
+def _under_way() -> AlreadyRunningError:
+    recovery = Recovery.objects.filter(status=Status.RUNNING).first()
+    who = f", started by {recovery.actor}, {recovery.stage}" if recovery else ""
+    return AlreadyRunningError(
+        f"A recovery is under way{who}. Wait for its end: its page shows progress."
+    )
 
 
 def _interrupted(asked: dict[str, object], until: datetime | None) -> Recovery | None:
@@ -118,7 +112,7 @@ def _started(asked: dict[str, object], until: datetime | None, actor: str) -> Re
         until=until or now,
         actor=actor,
         started_at=timezone.now(),
-        incident=current(),
+        incident=current_incident(),
     )
 
 

@@ -7,14 +7,15 @@ So however often a process is killed, the same segment is written again, and non
 import json
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from django.db import connection, transaction
+from django.db import transaction
 from django.utils import timezone
 
+from billing.database import held
 from billing.models import ExportChange, ExportProgress
 from billing.recovery.export import segments
 from billing.recovery.export.segments import Header
@@ -35,7 +36,6 @@ HEADS = "heads.json"  # how far the export is: the one object that is written ag
 PROBE = "written-once"
 TO_COPY = -1  # of the records: what was there before is still to be noted
 NOTE = ("next_id", "waits_for", "noted_at")
-LOCK = "hashtextextended('billing.export', 2)"
 
 Tell = Callable[[str], None]
 
@@ -85,18 +85,10 @@ def export_books(*, seconds: float | None = None, on_progress: Tell | None = Non
     return tally
 
 
-@contextmanager
-def alone() -> Iterator[None]:
+def alone() -> AbstractContextManager[None]:
     """Holds the one lock of all exporters of this database, as long as the connection lives."""
-    with connection.cursor() as cursor:
-        cursor.execute(f"SELECT pg_try_advisory_lock({LOCK})")
-        if not cursor.fetchone()[0]:
-            raise AlreadyExportingError("Another process is exporting just now: leave it to that.")
-    try:
-        yield
-    finally:
-        with connection.cursor() as cursor:
-            cursor.execute(f"SELECT pg_advisory_unlock({LOCK})")
+    said = "Another process is exporting just now: leave it to that."
+    return held("billing.export", lambda: AlreadyExportingError(said))
 
 
 def _ensure_rows() -> None:

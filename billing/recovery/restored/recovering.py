@@ -4,17 +4,18 @@ What is put back is one transaction: a kill leaves all of it or nothing. It come
 what was granted has its entry in the ledger again, by its source, when Stripe's events come.
 """
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
 from django.conf import settings
-from django.db import connection, transaction
+from django.db import transaction
 from django.utils import timezone
 from procrastinate.contrib.django.models import ProcrastinateWorker
 
+from billing.database import held
 from billing.diagnosis import audit
 from billing.formatting import format_time, iso_time
 from billing.models import AuditLink, BillingEvent, ExportProgress, Recovery, acting_as
@@ -215,15 +216,7 @@ def _write_down(started: Begin, found: PutBack, recovery: Recovery, actor: str) 
         BillingEvent.objects.create(type=AUDIT_TYPE, payload=said)
 
 
-@contextmanager
-def alone() -> Iterator[None]:
+def alone() -> AbstractContextManager[None]:
     """Of two recoveries after a restore, the second one is refused."""
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_try_advisory_lock(hashtextextended('recover_restore', 2))")
-        if not cursor.fetchone()[0]:
-            raise InvalidInputError("Another recover_restore is at work: wait for its end.")
-    try:
-        yield
-    finally:
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT pg_advisory_unlock(hashtextextended('recover_restore', 2))")
+    said = "Another recover_restore is at work: wait for its end."
+    return held("recover_restore", lambda: InvalidInputError(said))
