@@ -20,15 +20,20 @@ def defer_once(task: str, queueing_lock: str, *, lock: str | None = None, **argu
     A job that runs does not count: it may have looked just before there was more to do.
     Of jobs with one `lock`, one at a time runs.
     """
+    if is_waiting(queueing_lock):
+        return
+    try:
+        app.configure_task(task, queueing_lock=queueing_lock, lock=lock).defer(**arguments)
+    except exceptions.AlreadyEnqueued:
+        return
+
+
+def is_waiting(queueing_lock: str) -> bool:
+    """Whether a job with this lock waits for the worker."""
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT EXISTS (SELECT FROM procrastinate_jobs"
             " WHERE queueing_lock = %s AND status = 'todo')",
             [queueing_lock],
         )
-        if cursor.fetchone()[0]:
-            return
-    try:
-        app.configure_task(task, queueing_lock=queueing_lock, lock=lock).defer(**arguments)
-    except exceptions.AlreadyEnqueued:
-        return
+        return bool(cursor.fetchone()[0])

@@ -3,9 +3,8 @@
 from typing import Any
 
 from django.db import transaction
-from procrastinate.contrib.django.models import ProcrastinateJob
 
-from billing.ingress.queue import defer_once
+from billing.ingress.queue import defer_once, is_waiting
 from billing.models import OperationRecord
 from billing.operations.base import (
     CannotUndoError,
@@ -46,7 +45,7 @@ class RunAssessment(Operation):
     def plan(self) -> Plan:
         how = "Read every row" if self.extent == WHOLE else "Look without reading every row"
         plan = Plan(f"{how}, in the background: is the database whole? It changes nothing.")
-        if is_waiting():
+        if is_waiting(TASK):
             plan.blocked = "One waits for the worker already. Is the worker running?"
         return plan
 
@@ -66,8 +65,3 @@ class RunAssessment(Operation):
     @classmethod
     def undoing(cls, record: OperationRecord, **common: Any) -> Operation:
         raise CannotUndoError("An assessment changes nothing: there is nothing to take back.")
-
-
-def is_waiting() -> bool:
-    """Whether one waits for the worker."""
-    return ProcrastinateJob.objects.filter(queueing_lock=TASK, status="todo").exists()

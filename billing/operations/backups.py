@@ -4,9 +4,8 @@ from typing import Any
 
 from django.conf import settings
 from django.db import connection, transaction
-from procrastinate.contrib.django.models import ProcrastinateJob
 
-from billing.ingress.queue import defer_once
+from billing.ingress.queue import defer_once, is_waiting
 from billing.models import OperationRecord
 from billing.operations.base import (
     CannotUndoError,
@@ -62,7 +61,7 @@ class MakeBackup(Operation):
         )
         if not settings.BACKUP_FOLDER:
             plan.blocked = NO_FOLDER
-        elif self.by_worker and is_waiting():
+        elif self.by_worker and is_waiting(TASK):
             plan.blocked = "One waits for the worker already. Is the worker running?"
         if not self.verifying:
             plan.warnings = ["It is not verified: nobody knows then whether it can be restored."]
@@ -93,8 +92,3 @@ class MakeBackup(Operation):
 def own_database() -> str:
     """The name of the database that Django's connection leads to."""
     return str(connection.settings_dict["NAME"])
-
-
-def is_waiting() -> bool:
-    """Whether a backup waits for the worker."""
-    return ProcrastinateJob.objects.filter(queueing_lock=TASK, status="todo").exists()

@@ -5,11 +5,10 @@ from typing import Any
 
 from django.db import transaction
 from django.utils import timezone
-from procrastinate.contrib.django.models import ProcrastinateJob
 
 from billing.formatting import format_time
 from billing.gateway.history import lost_history
-from billing.ingress.queue import defer_once
+from billing.ingress.queue import defer_once, is_waiting
 from billing.models import OperationRecord, Recovery
 from billing.operations import inputs
 from billing.operations.base import (
@@ -78,7 +77,7 @@ class StartRecovery(Operation):
             [Change("Recovered", "", f"{format_time(self.since)} to {end}")],
             warnings=self._warnings(),
         )
-        if is_waiting():
+        if is_waiting(TASK):
             plan.blocked = "One waits for the worker already. Is the worker running?"
         return plan
 
@@ -129,8 +128,3 @@ def check(since: datetime, until: datetime | None) -> None:
         raise InvalidInputError(
             f"The window ends at {format_time(until)}, before it begins: name a later end, or none."
         )
-
-
-def is_waiting() -> bool:
-    """Whether a recovery waits for the worker."""
-    return ProcrastinateJob.objects.filter(queueing_lock=TASK, status="todo").exists()

@@ -4,10 +4,9 @@ from typing import Any
 
 from django.db import transaction
 from django.utils import timezone
-from procrastinate.contrib.django.models import ProcrastinateJob
 
 from billing.formatting import format_time
-from billing.ingress.queue import defer_once
+from billing.ingress.queue import defer_once, is_waiting
 from billing.models import OperationRecord, ReconciliationRun
 from billing.operations import inputs
 from billing.operations.base import (
@@ -70,7 +69,7 @@ class StartReconciliation(Operation):
         )
         if self.since and self.since > timezone.now():
             plan.blocked = f"{format_time(self.since)} is to come: there is nothing to compare."
-        if is_waiting():
+        if is_waiting(TASK):
             plan.blocked = "One waits for the worker already. Is the worker running?"
         plan.warnings = [
             f"The {run.kind} run of {format_time(run.started_at)} has not come to its end: if it"
@@ -97,11 +96,6 @@ class StartReconciliation(Operation):
     @classmethod
     def undoing(cls, record: OperationRecord, **common: Any) -> Operation:
         raise CannotUndoError("A reconciliation changes nothing: there is nothing to take back.")
-
-
-def is_waiting() -> bool:
-    """Whether a run waits for the worker."""
-    return ProcrastinateJob.objects.filter(queueing_lock=TASK, status="todo").exists()
 
 
 class SignOffRun(Operation):
