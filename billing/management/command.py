@@ -6,6 +6,7 @@ A command is thin: it builds an operation (or runs a check) and shows what that 
 import getpass
 import json
 import os
+import sys
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -74,6 +75,20 @@ class OperatorCommand(BaseCommand, ABC):
     def answer(self, options: dict[str, Any]) -> Answer:
         """Does what the command is for."""
 
+    def actor(self, options: dict[str, Any]) -> Actor:
+        """Who asks: the option `--actor`, which not every command has, or the system's user."""
+        return Actor.cli((options["actor"] or "").strip() or system_user())
+
+    def confirm(self, database: str, said: list[str]) -> None:
+        """Shows what would happen. Raises InvalidInputError unless the database's name is typed."""
+        self.stderr.write("\n".join(said))
+        if not sys.stdin.isatty():
+            raise InvalidInputError("Nobody is there to confirm it: add --yes to go on.")
+        self.stderr.write(f"Type the database's name, {database}, to go on: ", ending="")
+        self.stderr.flush()
+        if sys.stdin.readline().strip() != database:
+            raise InvalidInputError("That is not its name: nothing was done.")
+
     def handle(self, *args: Any, **options: Any) -> None:
         try:
             check_text(options)
@@ -140,10 +155,6 @@ class OperationCommand(OperatorCommand):
     @abstractmethod
     def build(self, options: dict[str, Any], **common: Any) -> AnyOperation:
         """The operation that the options ask for; `common` is actor, reasons and key."""
-
-    def actor(self, options: dict[str, Any]) -> Actor:
-        """Who asks."""
-        return Actor.cli(options["actor"].strip() or system_user())
 
     def answer(self, options: dict[str, Any]) -> Answer:
         operation = self.build(

@@ -7,8 +7,8 @@ from django.conf import settings
 from django.core.management.base import CommandParser
 from django.urls import reverse
 
-from billing.management.command import USAGE, Answer, OperatorCommand, system_user
-from billing.operations.base import Actor, InvalidInputError
+from billing.management.command import USAGE, Answer, OperatorCommand
+from billing.operations.base import InvalidInputError
 from billing.recovery.assessment.assessing import Assessed, assess
 from billing.recovery.assessment.outcomes import SHOWN, Outcome, Verdict
 
@@ -48,7 +48,7 @@ class Command(OperatorCommand):
         with self.progress() as bars:
             bar = bars.add_task("Assessing", total=None)
             assessed = assess(
-                actor=Actor.cli(options["actor"].strip() or system_user()).name,
+                actor=self.actor(options).name,
                 tell=lambda said: bars.update(bar, description=said),
                 expect=expect,
                 quick=options["quick"],

@@ -9,10 +9,10 @@ from billing.alerts import heartbeat
 from billing.alerts.firing import counted
 from billing.diagnosis.kinds import label_of
 from billing.formatting import format_money, format_time, iso_time
-from billing.management.command import USAGE, Answer, OperatorCommand, system_user
+from billing.management.command import USAGE, Answer, OperatorCommand
 from billing.models import FindingRecord, ReconciliationRun
 from billing.operations import inputs
-from billing.operations.base import Actor, InvalidInputError
+from billing.operations.base import InvalidInputError
 from billing.reconciliation import fixing, runs, worklist
 from billing.reconciliation.lists import LISTS
 
@@ -56,7 +56,7 @@ class Command(OperatorCommand):
         )
 
     def answer(self, options: dict[str, Any]) -> Answer:
-        actor = Actor.cli(options["actor"] or system_user())
+        actor = self.actor(options)
         since = inputs.moment(options["since"]) if options["since"] else None
         grace = options["grace"]
         if grace is not None and not 0 <= grace <= MOST_GRACE:

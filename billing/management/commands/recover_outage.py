@@ -8,10 +8,10 @@ from django.utils import timezone
 
 from billing.formatting import format_time, iso_time
 from billing.gateway.history import lost_history
-from billing.management.command import USAGE, Answer, OperatorCommand, system_user
+from billing.management.command import USAGE, Answer, OperatorCommand
 from billing.models import Recovery
 from billing.operations import inputs
-from billing.operations.base import Actor, InvalidInputError
+from billing.operations.base import InvalidInputError
 from billing.operations.recoveries import check
 from billing.recovery import looking, outage, reporting, words
 
@@ -75,7 +75,7 @@ class Command(OperatorCommand):
                     since=since,
                     until=until,
                     critical_only=options["critical"],
-                    actor=Actor.cli(options["actor"] or system_user()).name,
+                    actor=self.actor(options).name,
                     on_progress=tell,
                 )
             except outage.AlreadyRunningError as error:

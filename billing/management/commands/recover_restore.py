@@ -1,6 +1,5 @@
 """`manage.py recover_restore`."""
 
-import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -8,9 +7,9 @@ from django.core.management.base import CommandParser
 from django.db import connection
 
 from billing.formatting import format_time, iso_time
-from billing.management.command import USAGE, Answer, OperatorCommand, system_user
+from billing.management.command import USAGE, Answer, OperatorCommand
 from billing.operations import inputs
-from billing.operations.base import Actor, InvalidInputError, OperationError
+from billing.operations.base import InvalidInputError, OperationError
 from billing.recovery import outage, reporting, words
 from billing.recovery.export.store import StoreError
 from billing.recovery.export.writing import AlreadyExportingError
@@ -45,7 +44,7 @@ class Command(OperatorCommand):
         )
 
     def answer(self, options: dict[str, Any]) -> Answer:
-        actor = Actor.cli(options["actor"].strip() or system_user()).name
+        actor = self.actor(options).name
         since = inputs.moment(options["since"]) if options["since"] else None
         database = str(connection.settings_dict["NAME"])
         started = recovering.begin(since, database)
@@ -65,16 +64,6 @@ class Command(OperatorCommand):
         except outage.AlreadyRunningError as error:
             raise InvalidInputError(str(error)) from error
         return recovered(found, warnings)
-
-    def confirm(self, database: str, said: list[str]) -> None:
-        """Raises InvalidInputError unless the name of the database is typed."""
-        self.stderr.write("\n".join(said))
-        if not sys.stdin.isatty():
-            raise InvalidInputError("Nobody is there to confirm it: add --yes to go on.")
-        self.stderr.write(f"Type the database's name, {database}, to go on: ", ending="")
-        self.stderr.flush()
-        if sys.stdin.readline().strip() != database:
-            raise InvalidInputError("That is not its name: nothing was done.")
 
 
 def opening(started: Begin) -> str:

@@ -1,14 +1,12 @@
 """`manage.py restore`."""
 
-import sys
 from typing import Any
 
 from django.core.management.base import CommandParser
 from django.utils import timezone
 
 from billing.formatting import format_age, format_size, format_time
-from billing.management.command import Answer, OperatorCommand, system_user
-from billing.operations.base import Actor, InvalidInputError
+from billing.management.command import Answer, OperatorCommand
 from billing.recovery.backups import folder, migrations, restoring, servers
 from billing.recovery.backups.folder import Manifest, Restored
 from billing.recovery.backups.migrations import Between
@@ -66,7 +64,7 @@ class Command(OperatorCommand):
             lines = [*steps, "The file is as it was written. Nothing was done."]
             return Answer({**document, "dry_run": True}, lines)
         if not options["yes"]:
-            self.confirm(address, steps)
+            self.confirm(address.database, steps)
         outcome = self.restored(address, manifest, options)
         left = migrations.between(manifest).missing if not outcome.note.migrated else []
         lines = said(outcome, left)
@@ -77,16 +75,6 @@ class Command(OperatorCommand):
         }
         return Answer(document, lines)
 
-    def confirm(self, address: Address, steps: list[str]) -> None:
-        """Raises InvalidInputError unless the name of the database is typed."""
-        self.stderr.write("\n".join(steps))
-        if not sys.stdin.isatty():
-            raise InvalidInputError("Nobody is there to confirm it: add --yes to go on.")
-        self.stderr.write(f"Type the database's name, {address.database}, to go on: ", ending="")
-        self.stderr.flush()
-        if sys.stdin.readline().strip() != address.database:
-            raise InvalidInputError("That is not its name: nothing was done.")
-
     def restored(
         self, address: Address, manifest: Manifest, options: dict[str, Any]
     ) -> restoring.Outcome:
@@ -96,7 +84,7 @@ class Command(OperatorCommand):
                 address,
                 manifest,
                 folder.folder(),
-                actor=Actor.cli(options["actor"].strip() or system_user()).name,
+                actor=self.actor(options).name,
                 maintenance=options["maintenance_database"],
                 migrate=migrations.migrate if options["migrate"] else None,
                 tell=lambda said: bars.update(bar, description=said.capitalize()),

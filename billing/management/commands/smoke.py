@@ -10,9 +10,9 @@ from django.conf import settings
 from django.core.management.base import CommandParser
 from django.urls import reverse
 
-from billing.management.command import USAGE, Answer, OperatorCommand, system_user
+from billing.management.command import USAGE, Answer, OperatorCommand
 from billing.models import SmokeTest
-from billing.operations.base import Actor, InvalidInputError
+from billing.operations.base import InvalidInputError
 from billing.smoke.trying import INTERRUPTED, LIVE, LONGEST_STEP, LONGEST_WATCH, smoke, user_of
 
 
@@ -61,7 +61,7 @@ class Command(OperatorCommand):
         with stoppable(), self.progress() as bars:
             bar = bars.add_task("Smoke test", total=None)
             test = smoke(
-                actor=Actor.cli(options["actor"].strip() or system_user()).name,
+                actor=self.actor(options).name,
                 timeout=options["timeout"],
                 watch=options["watch"],
                 only_look=options["live_check"],
