@@ -1,5 +1,5 @@
-// Puts the comparison in once Stripe has answered: without this, a link does the same.
-async function compare(section) {
+// Puts in what waits for Stripe once it has answered: without this, a link does the same.
+async function ask(section) {
   const progress = section.querySelector("[data-progress]");
   progress.textContent = "Asking Stripe …";
   section.setAttribute("aria-busy", "true");
@@ -9,10 +9,10 @@ async function compare(section) {
     const page = new DOMParser().parseFromString(await answer.text(), "text/html");
     section.replaceChildren(...page.getElementById(section.id).childNodes);
   } catch {
-    progress.textContent = "The back office did not answer. Ask again, or reload the page.";
+    progress.textContent = section.dataset.failed;
   }
   section.removeAttribute("aria-busy");
 }
 
-const waiting = document.querySelector("#sides[data-ask]");
-if (waiting) compare(waiting);
+const waiting = document.querySelector("[data-ask][data-failed]");
+if (waiting) ask(waiting);
