@@ -90,3 +90,17 @@ def pretty_json(value: Any) -> str:
         except (ValueError, RecursionError):
             return str(value)
     return json.dumps(value, indent=2, ensure_ascii=False)
+
+
+def format_span(minutes: int) -> str:
+    """`2 days 3 hours`, `1 hour 20 minutes`, `5 minutes`: the two largest units; '' for none."""
+    parts = [
+        f"{number} {unit}{'' if number == 1 else 's'}"
+        for number, unit in (
+            (minutes // 1440, "day"),
+            (minutes // 60 % 24, "hour"),
+            (minutes % 60, "minute"),
+        )
+        if number
+    ]
+    return " ".join(parts[:2])

@@ -17,7 +17,7 @@ from django.core.mail import EmailMessage, get_connection
 from django.db import connection
 
 from billing.alerts.firing import row_page
-from billing.formatting import format_time
+from billing.formatting import format_span, format_time
 from billing.incidents.told import TEAM
 from billing.models import Alert, AlertMessage
 
@@ -140,17 +140,8 @@ def lasted(alert: Alert) -> str:
     """`It lasted 1 hour 20 minutes, from … to ….`"""
     until = alert.resolved_at or alert.last_seen_at
     minutes = max(1, round((until - alert.opened_at).total_seconds() / 60))
-    parts = [
-        f"{number} {unit}{'' if number == 1 else 's'}"
-        for number, unit in (
-            (minutes // 1440, "day"),
-            (minutes // 60 % 24, "hour"),
-            (minutes % 60, "minute"),
-        )
-        if number
-    ]
     span = f"from {format_time(alert.opened_at)} to {format_time(until)}"
-    return f"It lasted {' '.join(parts[:2])}, {span}."
+    return f"It lasted {format_span(minutes)}, {span}."
 
 
 def escape(text: str) -> str:

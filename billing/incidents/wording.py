@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 
-from billing.formatting import format_money, format_time
+from billing.formatting import format_money, format_span, format_time
 from billing.incidents.figures import Figures
 from billing.incidents.scope import Scope
 from billing.models import Incident
@@ -31,17 +31,7 @@ def span_words(seconds: float | None) -> str:
     """`2 days 3 hours`, `1 hour 20 minutes`, `5 minutes`: the two largest units."""
     if seconds is None:
         return "not yet"
-    minutes = round(seconds / 60)
-    parts = [
-        f"{number} {unit}{'' if number == 1 else 's'}"
-        for number, unit in (
-            (minutes // 1440, "day"),
-            (minutes // 60 % 24, "hour"),
-            (minutes % 60, "minute"),
-        )
-        if number
-    ]
-    return " ".join(parts[:2]) or "under a minute"
+    return format_span(round(seconds / 60)) or "under a minute"
 
 
 def time_words(iso: str | None) -> str:
