@@ -1,8 +1,9 @@
 """What our rows have to say after something happened at Stripe, and where it can get stuck."""
 
 from collections.abc import Mapping
+from typing import Any
 
-from django.db.models import Sum
+from django.db.models import QuerySet, Sum
 
 from billing.alerts.firing import list_page
 from billing.alerts.flow import NOT_STRIPES
@@ -94,32 +95,27 @@ def not_processed(row: InboxEvent, waited: float) -> StuckError:
 
 def subscription_is(status: str, subscription_id: str) -> Sign:
     rows = BillingSubscription.objects.filter(stripe_subscription_id=subscription_id)
-
-    def stuck(waited: float) -> StuckError:
-        row = rows.first()
-        held = f"is {row.status}" if row else "is not here"
-        return StuckError(
-            f"The subscription {subscription_id} {held} after {waited:.0f} s, not {status}.",
-            f"Compare it with Stripe: manage.py diagnose {subscription_id}.",
-            open_page(id=subscription_id),
-        )
-
-    return Sign(f"the subscription to be {status}", rows.filter(status=status).exists, stuck)
+    return _status_is(status, "subscription", subscription_id, rows)
 
 
 def invoice_is(status: str, invoice_id: str) -> Sign:
     rows = BillingInvoice.objects.filter(stripe_invoice_id=invoice_id)
+    return _status_is(status, "invoice", invoice_id, rows)
+
+
+def _status_is(status: str, what: str, stripe_id: str, rows: QuerySet[Any]) -> Sign:
+    """The one row of an object of Stripe's has this status."""
 
     def stuck(waited: float) -> StuckError:
         row = rows.first()
         held = f"is {row.status}" if row else "is not here"
         return StuckError(
-            f"The invoice {invoice_id} {held} after {waited:.0f} s, not {status}.",
-            f"Compare it with Stripe: manage.py diagnose {invoice_id}.",
-            open_page(id=invoice_id),
+            f"The {what} {stripe_id} {held} after {waited:.0f} s, not {status}.",
+            f"Compare it with Stripe: manage.py diagnose {stripe_id}.",
+            open_page(id=stripe_id),
         )
 
-    return Sign(f"the invoice to be {status}", rows.filter(status=status).exists, stuck)
+    return Sign(f"the {what} to be {status}", rows.filter(status=status).exists, stuck)
 
 
 def ledger_is(user_id: str, entries: Mapping[str, int]) -> Sign:

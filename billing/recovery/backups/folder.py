@@ -41,6 +41,10 @@ class AuditHead:
     position: int
     hash: str
 
+    @classmethod
+    def from_json(cls, said: Mapping[str, Any] | None) -> Self | None:
+        return cls(int(said["position"]), str(said["hash"])) if said else None
+
 
 @dataclass(frozen=True, slots=True)
 class NewestEvent:
@@ -48,6 +52,10 @@ class NewestEvent:
 
     id: str
     created_at: datetime
+
+    @classmethod
+    def from_json(cls, said: Mapping[str, Any] | None) -> Self | None:
+        return cls(str(said["id"]), _moment(said["created_at"])) if said else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,15 +76,12 @@ class Contents:
 
     @classmethod
     def from_json(cls, said: Mapping[str, Any]) -> Self:
-        head, event = said["audit_head"], said["newest_event"]
         return cls(
             rows=_numbers(said["rows"]),
             highest=_numbers(said["highest"]),
             ledger=_numbers(said["ledger"]),
-            audit_head=AuditHead(int(head["position"]), str(head["hash"])) if head else None,
-            newest_event=NewestEvent(str(event["id"]), _moment(event["created_at"]))
-            if event
-            else None,
+            audit_head=AuditHead.from_json(said["audit_head"]),
+            newest_event=NewestEvent.from_json(said["newest_event"]),
             migrations=[str(name) for name in said["migrations"]],
         )
 
@@ -157,7 +162,6 @@ class Restored:
     @classmethod
     def from_json(cls, said: Mapping[str, Any]) -> Self:
         """Raises KeyError, TypeError or ValueError for what is none."""
-        head, event = said["audit_head"], said["newest_event"]
         return cls(
             backup=str(said["backup"]),
             taken_at=_moment(said["taken_at"]),
@@ -165,10 +169,8 @@ class Restored:
             database=str(said["database"]),
             damaged=str(said["damaged"]),
             actor=str(said["actor"]),
-            audit_head=AuditHead(int(head["position"]), str(head["hash"])) if head else None,
-            newest_event=NewestEvent(str(event["id"]), _moment(event["created_at"]))
-            if event
-            else None,
+            audit_head=AuditHead.from_json(said["audit_head"]),
+            newest_event=NewestEvent.from_json(said["newest_event"]),
             migrated=[str(name) for name in said["migrated"]],
         )
 

@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from billing.models import AuditLink, ExportProgress
+from billing.recovery.backups.folder import AuditHead
 from billing.recovery.export import segments
 from billing.recovery.export.segments import Segment, SegmentError
 from billing.recovery.export.store import Store, StoreError, open_store
@@ -14,14 +15,6 @@ from billing.recovery.export.streams import AUDIT, LEDGER, NAMES, RECORDS
 from billing.recovery.export.writing import read_heads
 
 ID = {AUDIT.name: "position", LEDGER.name: "id", RECORDS.name: "n"}  # of a row, by its stream
-
-
-@dataclass(frozen=True, slots=True)
-class AuditHead:
-    """The newest link of the audit chain that is exported."""
-
-    position: int
-    hash: str
 
 
 @dataclass(slots=True)
