@@ -8,7 +8,7 @@ from django.utils.functional import SimpleLazyObject
 
 from billing.admin.cells import changelist_url, page_url
 from billing.models import Incident
-from billing.operations.incidents import open_incidents
+from billing.models.incidents import open_incidents
 from billing.permissions import VIEW_INCIDENT
 
 MOST = 10

@@ -41,9 +41,9 @@ from billing.diagnosis.webhooks import (
 from billing.formatting import format_age, format_time
 from billing.gateway.client import GatewayError, gateway, giving_up_on_silence, only_looking
 from billing.models import FindingRecord, InboxEvent, Recovery
+from billing.models.incidents import open_incidents
 from billing.operations import inputs
 from billing.operations.base import InvalidInputError
-from billing.operations.incidents import open_incidents
 from billing.operations.recoveries import ALL, CRITICAL
 from billing.reconciliation import worklist
 from billing.recovery.start import Start, proposed

@@ -29,8 +29,7 @@ from billing.models import (
     ReconciliationRun,
     Recovery,
 )
-from billing.models.incidents import current_incident
-from billing.models.incidents import open_incidents as open_incidents
+from billing.models.incidents import open_incidents
 from billing.operations import inputs, owners
 from billing.operations.base import (
     CannotUndoError,
@@ -62,11 +61,6 @@ ADDRESS = re.compile(r"[^@\s,;<>]+@[^@\s,;<>]+")
 TELL = "billing.tell"
 
 Way = AlertMessage.Way
-
-
-def current() -> Incident | None:
-    """The one that what is done now belongs to: the open one with the latest trouble."""
-    return current_incident()
 
 
 def last_good_event() -> datetime | None:

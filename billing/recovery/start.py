@@ -6,7 +6,8 @@ from datetime import datetime, timedelta
 from django.utils import timezone
 
 from billing.models import Recovery
-from billing.operations.incidents import last_good_event, open_incidents
+from billing.models.incidents import open_incidents
+from billing.operations.incidents import last_good_event
 
 MARGIN = timedelta(hours=1)  # before the last good event: deliveries overtake one another
 RECENT = timedelta(hours=24)

@@ -22,6 +22,7 @@ from billing.models import (
     Incident,
     OperationRecord,
 )
+from billing.models.incidents import current_incident
 from billing.operations import bulk, registry
 from billing.operations.base import (
     Actor,
@@ -37,7 +38,6 @@ from billing.operations.incidents import (
     NoteIncident,
     OpenIncident,
     TellOfIncident,
-    current,
 )
 from tests.admin import rows
 from tests.incidents.trouble import outage, recovery
@@ -260,7 +260,7 @@ def test_what_is_done_while_it_is_open_belongs_to_it(erin: Actor) -> None:
     assert record_of(grant.key).incident is None
     opened = opening(erin, alert_id=rows.alert().pk)
     opened.apply()
-    row = current()
+    row = current_incident()
     assert row is not None
     assert (record_of(opened.key).incident, row.alerts.get()) == (row, row.alert)
 
@@ -278,9 +278,9 @@ def test_what_is_done_while_it_is_open_belongs_to_it(erin: Actor) -> None:
     old = rows.incident("Old", started_at=timezone.now() - timedelta(days=1))
     NoteIncident(incident_id=old.pk, text="Mine", **BOB).apply()
     assert OperationRecord.objects.get(name="note_incident").incident == old
-    assert current() == row
+    assert current_incident() == row
     Incident.objects.update(ended_at=timezone.now())
-    assert current() is None
+    assert current_incident() is None
 
 
 def test_what_began_in_its_time_before_it_was_opened_belongs_to_it(erin: Actor) -> None:

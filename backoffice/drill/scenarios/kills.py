@@ -1,6 +1,7 @@
 """SIGKILL for the worker, the web server, the database, in the middle of their work."""
 
 import time
+from abc import abstractmethod
 from collections.abc import Iterator
 
 from backoffice.drill.faults import Place, places
@@ -41,8 +42,9 @@ class Kill(Scenario):
     def kill(self) -> None:
         self.stand.kill(self.victim)
 
+    @abstractmethod
     def start(self) -> None:
-        raise NotImplementedError
+        """Starts again what was killed."""
 
 
 class WorkerKilled(Kill):

@@ -2,14 +2,12 @@
 
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
 from django.db import connection, transaction
 from psycopg.rows import dict_row
-from pytest_django import Settings
 
 from billing.operations.base import Actor
 from billing.operations.credits import GrantCredits
@@ -17,6 +15,7 @@ from billing.operations.notes import AddNote
 from billing.recovery.restored.recovering import Begin
 from tests.commands.conftest import run as run
 from tests.conftest import connected_to
+from tests.recovery.export.conftest import place as place
 from tests.recovery.export.writers import claim, give
 from tests.support.databases import Database, Databases
 
@@ -33,14 +32,6 @@ OURS = {
 BALANCES = "SELECT user_id, balance, owed FROM lead_credits ORDER BY 1"
 
 Books = dict[str, list[dict[str, Any]]]
-
-
-@pytest.fixture
-def place(tmp_path: Path, settings: Settings) -> Path:
-    """The folder that EXPORT_URL names; the export makes it."""
-    folder = tmp_path / "export"
-    settings.EXPORT_URL = f"file://{folder}"
-    return folder
 
 
 @pytest.fixture
