@@ -64,6 +64,10 @@ MIRRORS = {
     "djstripe_price": "prices",
     "djstripe_product": "products",
 }
+ALL_OF = {
+    "subscriptions": {"status": "all"},
+    "checkout/sessions": {"expand[]": "data.line_items"},
+}
 # What each purchase was granted in all, by whatever entries.
 GRANTED = """
     SELECT split_part(source, ':', 2) AS source, sum(delta - owed_delta)::bigint AS credits
@@ -146,13 +150,19 @@ class Grant:
 
 
 class Stripe:
-    """The sandbox's state, read through its API alone, and what only we know."""
+    """The sandbox's state, read through its API alone, and what only we know.
 
-    def __init__(self, sandbox: SandboxClient, model: Model | None = None) -> None:
+    With `is_still` nothing changes at the sandbox meanwhile: each list is read once.
+    """
+
+    def __init__(
+        self, sandbox: SandboxClient, model: Model | None = None, *, is_still: bool = False
+    ) -> None:
         self.sandbox = sandbox
         self.model = model or Model()
+        self.kept: dict[str, list[Any]] | None = {} if is_still else None
         self.customers = {customer["id"]: customer for customer in self.all("customers")}
-        self.sessions = list(self.all("checkout/sessions", **{"expand[]": "data.line_items"}))
+        self.sessions = list(self.all("checkout/sessions", **ALL_OF["checkout/sessions"]))
         self.users = {
             customer: made["metadata"].get("user_id") or self.user_in_checkout(customer)
             for customer, made in self.customers.items()
@@ -162,7 +172,11 @@ class Stripe:
         }
 
     def all(self, path: str, **params: Any) -> Iterator[Any]:
-        return listed(self.sandbox, path, **params)
+        if self.kept is None:
+            return listed(self.sandbox, path, **params)
+        if path not in self.kept:
+            self.kept[path] = list(listed(self.sandbox, path, **params))
+        return iter(self.kept[path])
 
     def user_in_checkout(self, customer: str) -> str | None:
         """Who the customer said to be in the first session that says it."""
@@ -187,7 +201,7 @@ class Stripe:
             },
             "billing_subscriptions": {
                 made["id"]: self.subscription(made)
-                for made in self.all("subscriptions", status="all")
+                for made in self.all("subscriptions", **ALL_OF["subscriptions"])
             },
             "billing_invoices": {made["id"]: self.invoice(made) for made in invoices},
             "billing_payments": {made["id"]: self.payment(made) for made in self.all("charges")},
@@ -210,7 +224,7 @@ class Stripe:
         return {
             table: {
                 made["id"]: made.get("status") or ""
-                for made in self.all(path, **({"status": "all"} if path == "subscriptions" else {}))
+                for made in self.all(path, **ALL_OF.get(path, {}))
             }
             for table, path in MIRRORS.items()
         }

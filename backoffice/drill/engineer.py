@@ -4,11 +4,9 @@ They know nothing of what was broken but what the product says, and when an outa
 somebody told them.
 """
 
-import sqlite3
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import closing
 from typing import Any
 
 from django.conf import settings
@@ -49,9 +47,9 @@ class Engineer:
         self.leaves_out = leaves_out
         self.refusals = Counter[str]()  # by reason, at the last look
         self.refused: list[str] = []
-        self.alerts: set[str] = set()  # rules that fire
         self.outage_since = ""
         self.is_told_of_damage = False
+        self.is_suspicious = False  # somebody has been seen in psql
         self.restores_killed: list[Kill] = []
         self.recoveries_killed: list[Kill] = []
         self.left: list[dict[str, Any]] = []  # findings that nothing has mended
@@ -80,12 +78,13 @@ class Engineer:
     def mend(self) -> None:
         """The books: what was missed is recovered, until nothing is left to do."""
         self.recover_outage()
-        self.assess("--quick")
+        if self.is_suspicious:
+            self.is_suspicious = False
+            self.assess("--quick")
+        if self.does("attribute"):
+            self.life.attribute()
         self.reconcile()
         self.verify_audit()
-        if "backup" in self.alerts:
-            self.back_up()
-        self.look()
 
     def restart(self) -> None:
         """Whatever is dead is started again."""
@@ -94,10 +93,10 @@ class Engineer:
                 start()
 
     def back_up(self) -> None:
-        """A verified backup: what was touched before is in it."""
-        if settings.BACKUP_FOLDER:
-            self.run("backup", "--reason", "As every night", "--json")
-            self.life.since_backup.clear()
+        """A verified backup: what was touched before is in it. From then on there are some."""
+        settings.BACKUP_FOLDER = str(self.stand.folder / "backups")
+        self.run("backup", "--reason", "As every night", "--json")
+        self.life.since_backup.clear()
 
     def restore(self) -> None:
         """After the news that the database is damaged or gone: the newest backup takes its place,
@@ -133,7 +132,6 @@ class Engineer:
             # It says how many findings are open; each of these is looked at by itself.
             if alert["rule"] != "findings" or not open_
         )
-        self.alerts = {alert["rule"] for alert in said.document.get("alerts", [])}
         self.refused = self.newly_refused()
         self.judge.hear(Word(Place.REFUSED, reason) for reason in self.refused)
 
@@ -167,7 +165,7 @@ class Engineer:
         shown = dashboard_secret(self.stand)
         if [shown] != settings.STRIPE_WEBHOOK_SECRETS:
             settings.STRIPE_WEBHOOK_SECRETS = [shown]
-            self.stand.children["web"].stop()
+            self.stand.kill("web")
             self.stand.start_web()
 
     def drain(self) -> None:
@@ -215,7 +213,7 @@ class Engineer:
         users = frozenset(said.document.get("users", []))
         self.judge.hear(Word(Place.ASSESSMENT, c["name"], users, c["detail"]) for c in damaged)
         return [
-            f"{check['name']}: {check['detail']} {check['rows']}"
+            f"{check['name']}: {check['detail']}"
             for check in damaged
             if not self.judge.is_scarred(row["id"] for row in check["rows"])
         ]
@@ -240,10 +238,7 @@ class Engineer:
 
     def decide(self, finding: dict[str, Any]) -> None:
         """What is left to a person."""
-        if finding["kind"] == "payment_unattributed":
-            if self.does("attribute"):
-                self.life.attribute()
-        elif finding["fix"] and self.does("fix"):
+        if finding["fix"] and self.does("fix"):
             self.run(
                 *("fix_finding", str(finding["number"]), "--json"),
                 *("--reason", "The drill's engineer has looked at it"),
@@ -287,6 +282,5 @@ def ids_in(value: Any) -> Iterator[str]:
 
 def dashboard_secret(stand: Stand) -> str:
     """The endpoint's signing secret, as Stripe's dashboard shows it."""
-    with closing(sqlite3.connect(stand.sandbox.data)) as stripe:
-        query = "SELECT secret FROM secrets WHERE endpoint = ?"
-        return str(stripe.execute(query, [stand.endpoint]).fetchone()[0])
+    query = "SELECT secret FROM secrets WHERE endpoint = ?"
+    return str(stand.sandbox.ask(query, stand.endpoint)[0][0])

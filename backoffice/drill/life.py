@@ -299,7 +299,7 @@ class Life:
             self.anybody(),
             f"lead-{self.acts}",
             self.random.randint(1, 5),
-            has_failed=self.random.random() < 0.15,
+            has_failed=self.random.random() < 0.1,
         )
         try:
             if self.spends(claim):

@@ -25,6 +25,9 @@ class Model:
     `given` are credits by hand for each user, what was taken away included. `attributed` names the
     user of a purchase that Stripe does not know the buyer of. `operations` are the keys of what
     was done through the back office, `notes` pairs of whom and what.
+
+    `forged` are purchases that nobody made, with the ids of the ledger's entries that name them:
+    the ledger takes no entry away. What they gave is taken back by another one.
     """
 
     claims: dict[str, Claim] = field(default_factory=dict)
@@ -32,6 +35,7 @@ class Model:
     attributed: dict[str, str] = field(default_factory=dict)
     notes: list[tuple[str, str]] = field(default_factory=list)
     operations: list[str] = field(default_factory=list)
+    forged: dict[str, str] = field(default_factory=dict)
 
     def claim(self, claim: Claim) -> None:
         self.claims[claim.lead_id] = claim

@@ -33,13 +33,15 @@ class Play:
         """All rounds, or those up to the first in which something is not as it must be."""
         until = time.monotonic() + 60 * self.options.minutes
         self.life.begin()
-        self.engineer.back_up()
+        if "restore" in self.options.scenarios and self.random.random() < 0.5:
+            self.engineer.back_up()  # an old one, once it is needed
         for together in self.rounds():
             self.number += 1
             self.round(together)
             is_over = self.number >= self.most and time.monotonic() >= until
             if is_over or not self.judge.is_passed:
                 break
+        self.engineer.look()
         self.judge.compared.differences += [
             f"assess: {damage}" for damage in self.engineer.assess()
         ]

@@ -27,6 +27,6 @@ def report(judge: Judge, seed: int, options: Options, seconds: float) -> Iterato
 def replay(seed: int, options: Options, rounds: int) -> str:
     """How to play exactly this again."""
     parts = [f"manage.py drill --seed {seed} --scenario {','.join(options.scenarios)}"]
-    parts += [f"--rounds {rounds}"] if options.minutes else []
+    parts += [f"--rounds {rounds}"] if options.minutes or options.rounds else []
     parts += [f"--without {','.join(options.without)}"] if options.without else []
     return " ".join([*parts, "--keep"])

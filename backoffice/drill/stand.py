@@ -29,8 +29,9 @@ NAME = "billing"  # of a seed's database
 PATIENCE = 60  # seconds for what takes a moment
 COMMAND = 120  # seconds for a command
 WHILE = 3  # seconds for which a worker may be at what has come
+ATTEMPTS = 3  # to deliver, before nobody waits for it any more
 PAUSE = 0.01  # seconds between two looks
-RETRIES = "0.3,0.6,1,2,4,8,16,32"  # seconds between Stripe's attempts to deliver
+RETRIES = ",".join(["0.3", "0.6", "1", "2", "4", *(["8"] * 40)])  # seconds between attempts
 
 
 class DrillError(Exception):
@@ -78,7 +79,7 @@ class Web(BaseApplication):
 class Stand:
     """One seed's back office. Everything in it runs until `close`.
 
-    One that `is_kept` has a folder for backups, and exports what only it knows.
+    One that `is_kept` exports what only it knows.
     """
 
     def __init__(
@@ -97,7 +98,7 @@ class Stand:
         self.children: dict[str, Fork] = {}
         self.stack = ExitStack()
         folder.mkdir(parents=True)
-        settings.BACKUP_FOLDER = str(folder / "backups") if is_kept else ""
+        settings.BACKUP_FOLDER = ""  # until there is a backup
         settings.EXPORT_URL = f"file://{folder}/export" if is_kept else ""
         self.make_database()
         self.listener = listen(0)
@@ -109,8 +110,8 @@ class Stand:
 
     def close(self) -> None:
         """Ends every process, and drops the database."""
-        for child in self.children.values():
-            child.kill()
+        for name in self.children:
+            self.kill(name)
         self.stack.close()
         self.drop_databases()
 
@@ -222,6 +223,7 @@ class Stand:
 
     def kill(self, name: str) -> None:
         self.children[name].kill()
+        self.say(f"    {name} took {self.children[name].cpu:.1f} s of CPU")
 
     def is_running(self, name: str) -> bool:
         return self.children[name].is_alive
@@ -251,12 +253,12 @@ class Stand:
     # --- Waiting for what is under way -------------------------------------------------------
 
     def deliver(self) -> None:
-        """Stripe makes every delivery that waits, as if it were time for it, up to its last try."""
-        deadline = time.monotonic() + PATIENCE
-        while self.sandbox.waiting():
+        """Stripe makes every delivery that waits, as if it were time for it: those that are refused
+        wait on."""
+        for _ in range(ATTEMPTS):
+            if not self.sandbox.waiting():
+                break
             self.sandbox.control("deliver")
-            if time.monotonic() > deadline:
-                raise DrillError("deliveries do not come to an end")
 
     def settle(self) -> None:
         """Until everything is delivered, and the worker has done what it can by itself.

@@ -35,6 +35,7 @@ class Tampered(Scenario):
             self.customer_changed,
             self.inbox_deleted,
         ]
+        self.engineer.is_suspicious = True
         for hand in self.random.sample(hands, self.random.randint(4, 6)):
             hand()
             yield
@@ -118,7 +119,7 @@ class Tampered(Scenario):
                 " VALUES (%s, 77, 77, 'pack', %s, 'Paid in checkout') RETURNING id",
                 [user, f"checkout:{forged}"],
             ).fetchall()
-        self.judge.scars[forged] = str(entry)
+        self.life.model.forged[forged] = str(entry)
         self.tampered(f"a grant of 77 credits for {user} forged", user, forged, shown=OFF_LEDGER)
 
     # --- Rows that are Stripe's --------------------------------------------------------------

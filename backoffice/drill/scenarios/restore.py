@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 
+from django.conf import settings
 from psycopg import sql
 
 from backoffice.drill.faults import ANY, Names, Place, places
@@ -21,7 +22,7 @@ class Restore(Scenario):
     name = "restore"
 
     def steps(self) -> Iterator[None]:
-        if self.random.random() < 0.5:  # otherwise there is only the one from the beginning
+        if not settings.BACKUP_FOLDER:  # otherwise there is one from the beginning
             self.stand.settle()
             self.engineer.back_up()
         for _ in range(self.random.randint(2, 4)):
