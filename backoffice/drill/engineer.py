@@ -93,10 +93,12 @@ class Engineer:
                 start()
 
     def back_up(self) -> None:
-        """A verified backup: what was touched before is in it. From then on there are some."""
+        """A verified backup: what was touched before is in it, and what was under way may be in it
+        as such. From then on there are backups."""
+        under_way = self.stand.under_way()
         settings.BACKUP_FOLDER = str(self.stand.folder / "backups")
         self.run("backup", "--reason", "As every night", "--json")
-        self.life.since_backup.clear()
+        self.life.since_backup = under_way
 
     def restore(self) -> None:
         """After the news that the database is damaged or gone: the newest backup takes its place,
@@ -223,7 +225,7 @@ class Engineer:
         if not self.does("reconcile"):
             return
         for _ in range(ROUNDS):
-            self.stand.wait_a_second()
+            self.stand.let_a_second_pass()
             run = self.run("reconcile", "full", "--fix", "--grace", "0", "--json")
             findings = run.document.get("findings", [])
             for each in findings:

@@ -97,7 +97,7 @@ class Play:
             steps = self.random.choice(running)
             if next(steps, "over") == "over":
                 running.remove(steps)
-            self.life.live(self.random.randint(0, 2))
+            self.life.live(self.random.randint(0, 1))
         self.life.operate()
         for scenario in scenarios:
             scenario.finish()

@@ -260,6 +260,14 @@ class Stand:
                 break
             self.sandbox.control("deliver")
 
+    def under_way(self) -> set[str]:
+        """Ids of the events that are here without their effect, and of what they are about."""
+        rows = self.rows(
+            "SELECT stripe_event_id, object_id, customer_id FROM billing_inbox"
+            " WHERE status IN ('pending', 'failed')"
+        )
+        return {each for row in rows for each in row if each}
+
     def settle(self) -> None:
         """Until everything is delivered, and the worker has done what it can by itself.
 
@@ -271,9 +279,11 @@ class Stand:
             while not is_quiet(connection) and time.monotonic() < deadline:
                 time.sleep(PAUSE)
 
-    def wait_a_second(self) -> None:
-        """Until Stripe's clock, which has whole seconds, has moved on."""
-        time.sleep(1.01 - time.time() % 1)
+    def let_a_second_pass(self) -> None:
+        """Until Stripe's clock, which has whole seconds, has moved on since its last event."""
+        [(last,)] = self.sandbox.ask("SELECT max(created) FROM objects WHERE kind = 'event'")
+        while int(time.time()) <= last:
+            time.sleep(PAUSE)
 
 
 class Command:

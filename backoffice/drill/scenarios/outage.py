@@ -23,11 +23,13 @@ class Outage(Scenario):
         self.stack = ExitStack()
 
     def steps(self) -> Iterator[None]:
-        self.stand.settle()  # what came before is not part of it
+        self.stand.settle()  # what came before is not part of it; what a dead worker had may be
+        before = self.stand.under_way()
         since = datetime.now(UTC) - timedelta(seconds=1)
         self.engineer.outage_since = since.isoformat(timespec="seconds")
         how = self.random.choice(("lost", "swallowed", "disabled"))
         self.about = self.stack.enter_context(self.life.watched())
+        self.about |= before
         self.fault = self.judge.inject(
             "outage",
             f"everything is {how}",

@@ -29,7 +29,7 @@ class Requests(Scenario):
     )
 
     def steps(self) -> Iterator[None]:
-        for what, spec in self.random.sample(self.FAULTS, 3):
+        for what, spec in self.random.sample(self.FAULTS, 2):
             self.sync(what, spec)
             yield
         self.change()
