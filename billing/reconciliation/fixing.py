@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from billing.diagnosis.kinds import label_of
-from billing.gateway.client import GatewayError, gateway
-from billing.models import FindingRecord, ReconciliationRun
+from billing.gateway.client import Gateway, GatewayError, gateway
+from billing.models import FindingRecord, InboxEvent, ReconciliationRun
 from billing.operations.base import Actor, OperationError
 from billing.operations.registry import named
 from billing.reconciliation import worklist
@@ -67,7 +67,7 @@ def fix(run: ReconciliationRun, actor: Actor, tell: Callable[[str], None]) -> Fi
     stripe = gateway()
     for number, record in enumerate(safe, start=1):
         try:
-            if not look_again(record, stripe):
+            if not look_again(record, stripe) and not _lacks_events(record):
                 fixed.mended.append(record)
                 continue
             if not _is_safe(record):  # any more: it is recommended otherwise by now
@@ -81,7 +81,29 @@ def fix(run: ReconciliationRun, actor: Actor, tell: Callable[[str], None]) -> Fi
         except (OperationError, GatewayError) as error:
             fixed.failed.append((record, str(error)))
         tell(f"{number:,} of {len(safe):,} fixes are tried.")
+    if fixed.mended:
+        _look_at_the_rest(fixed, stripe)
     return fixed
+
+
+def _lacks_events(record: FindingRecord) -> bool:
+    """Whether events that it would replay have not come: another fix has brought their object."""
+    if record.fix is None or record.fix["operation"] != "replay_events":
+        return False
+    wanted = set(record.fix_params["event_ids"])
+    came = InboxEvent.objects.filter(stripe_event_id__in=wanted, processed_at__isnull=False)
+    return came.count() < len(wanted)
+
+
+def _look_at_the_rest(fixed: Fixed, stripe: Gateway) -> None:
+    """What is left to a person was found before all this, and so was what is recommended for it:
+    a balance to correct, say, to which credits have been granted since."""
+    left, fixed.left = fixed.left, []
+    for record in left:
+        try:
+            (fixed.left if look_again(record, stripe) else fixed.mended).append(record)
+        except GatewayError:
+            fixed.left.append(record)
 
 
 def _is_safe(record: FindingRecord) -> bool:

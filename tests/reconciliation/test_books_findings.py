@@ -21,7 +21,7 @@ from billing.operations.purchases import AttributePayment
 from billing.reconciliation import fixing, runs
 from tests.diagnosis.planting import deliver_all_but, kinds, subscribed
 from tests.operations.shop import BOB, Shop, balance
-from tests.reconciliation.town import restore
+from tests.reconciliation.town import restore, run_sql
 from tests.sandbox.storefront import Storefront
 from tests.support.events import deliver, deliver_and_drain, events_of
 
@@ -142,6 +142,36 @@ def test_every_event_of_a_lost_subscription_is_replayed(shop: Shop) -> None:
     handled = {event["id"] for event in events_of(shop.sandbox) if event["type"] in HANDLED}
     assert handled <= set(InboxEvent.objects.values_list("stripe_event_id", flat=True))
     assert InvoicePayment.objects.get().stripe_invoice_id == bought["invoice"]
+
+
+def test_an_event_whose_object_another_fix_has_brought_is_replayed_all_the_same(
+    shop: Shop,
+) -> None:
+    bought = shop.subscribe()
+    shop.deliver()
+    told = shop.sandbox.story("past_due", subscription=bought["subscription"])
+    shop.deliver()
+    shop.sandbox.story("pay_invoice", invoice=told["invoice"])
+    run = runs.reconcile("full", actor=RITA.name, grace=NO_GRACE)
+    fixing.fix(run, RITA, lambda said: None)
+    handled = {event["id"] for event in events_of(shop.sandbox) if event["type"] in HANDLED}
+    assert handled <= set(InboxEvent.objects.values_list("stripe_event_id", flat=True))
+    assert runs.reconcile("full", actor=RITA.name, grace=NO_GRACE).found == 0
+
+
+def test_what_is_left_to_a_person_is_recommended_as_things_are_after_the_fixes(
+    shop: Shop,
+) -> None:
+    """Credits by raw SQL are to be taken back, and those of a lost pack are granted meanwhile."""
+    bought = shop.subscribe()
+    shop.deliver()
+    shop.buy(customer=bought["customer"])
+    run_sql("UPDATE lead_credits SET balance = balance + 1009 WHERE user_id = 'u_ada'")
+    run = runs.reconcile("full", actor=RITA.name, grace=NO_GRACE)
+    [left] = fixing.fix(run, RITA, lambda said: None).left
+    assert (left.kind, left.fix_params["balance"]) == (Kind.GRANTED_WITHOUT_PAYMENT, 70)
+    FixFinding(finding_id=left.pk, **BOB).apply()
+    assert balance("u_ada") == (70, 0)
 
 
 @pytest.mark.parametrize(
