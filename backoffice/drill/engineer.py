@@ -200,11 +200,18 @@ class Engineer:
         return said
 
     def missed(self) -> list[Word]:
-        """What recoveries have listed."""
-        rows = self.stand.rows(
+        """What recoveries have listed as missed, and what their reconciliations found."""
+        listed = self.stand.rows(
             "SELECT missed_as, stripe_event_id, object_id, customer_id FROM billing_missed_events"
         )
-        return [Word(Place.RECOVERY, how, frozenset(about) - {""}) for how, *about in rows]
+        found = self.stand.rows(
+            "SELECT f.kind, f.subject, f.user_id, f.stripe_customer_id FROM billing_findings f"
+            " JOIN billing_recoveries r ON f.last_seen_at >= r.started_at"
+        )
+        return [
+            *(Word(Place.RECOVERY, how, frozenset(about) - {""}) for how, *about in listed),
+            *(Word(Place.FINDING, kind, frozenset(about) - {""}) for kind, *about in found),
+        ]
 
     def assess(self, *options: str) -> list[str]:
         """Is the database whole? The checks that found damage."""
