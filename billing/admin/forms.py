@@ -201,6 +201,7 @@ class SyncForm(OperationForm):
             ("subscription", "A subscription"),
             ("customer", "A customer with all that is theirs"),
             ("invoice", "An invoice"),
+            ("payment", "A payment, by its intent or charge"),
             ("user", "A user, by our own id"),
         ],
     )

@@ -107,6 +107,12 @@ def replay_of(facts: Facts, *object_ids: str) -> Fix | None:
     return Fix("replay_events", {"event_ids": [cause.event_id for cause in missed]})
 
 
+def sync_of(customer_id: str, payment_id: str = "") -> Fix | None:
+    """The sync of a customer with all that is theirs, or else of a payment that names nobody."""
+    kind, named = ("customer", customer_id) if customer_id else ("payment", payment_id)
+    return Fix("sync_from_stripe", {"kind": kind, "id": named}) if named else None
+
+
 def _received(event: InboxEvent) -> Cause:
     return Cause(
         event.stripe_event_id,

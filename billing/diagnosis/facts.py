@@ -167,6 +167,7 @@ class Facts:
             *(row.stripe_subscription_id for row in self.subscriptions),
             *(row.stripe_invoice_id for row in self.invoices),
             *(row.source for row in self.purchases),
+            *(row.stripe_charge_id for row in self.payments),
         }
 
 

@@ -1,7 +1,7 @@
 """Bringing our rows to where Stripe is: one object with what belongs to it, or everything."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Literal
 
 from billing.gateway.client import Gateway, gateway
@@ -15,8 +15,13 @@ from billing.permissions import SYNC
 from billing.projection.bulk import LISTS, OF_CUSTOMER, SyncReport, sync_everything
 from billing.projection.intake import fetch
 
-Kind = Literal["subscription", "customer", "invoice", "user", "everything"]
-PREFIXES: Mapping[str, str] = {"subscription": "sub_", "customer": "cus_", "invoice": "in_"}
+Kind = Literal["subscription", "customer", "invoice", "payment", "user", "everything"]
+PREFIXES: Mapping[str, tuple[str, ...]] = {
+    "subscription": ("sub_",),
+    "customer": ("cus_",),
+    "invoice": ("in_",),
+    "payment": ("pi_", "ch_", "py_"),  # an intent, with whatever charges it had, or a charge
+}
 
 
 # Which payments paid an invoice: else a payment whose event never came is one for nothing.
@@ -27,7 +32,8 @@ class SyncFromStripe(Operation):
     """Fetches from Stripe and brings the mirror, the billing rows and the credits up to date.
 
     A subscription comes with its customer, invoices and checkout sessions; an invoice
-    with its customer and subscription; a customer, and a user's every customer, with
+    with its customer and subscription; a payment, which need not name a customer, with its
+    checkout session, refunds and disputes; a customer, and a user's every customer, with
     all that is theirs. Of `everything`, each page is a transaction of its own, and the
     audit event follows the last one; `on_progress` is told a kind and how many of it were
     read.
@@ -49,7 +55,7 @@ class SyncFromStripe(Operation):
     ) -> None:
         super().__init__(**common)
         if kind in PREFIXES:
-            self.id = inputs.stripe_id(id, PREFIXES[kind])
+            self.id = inputs.stripe_id(id, *PREFIXES[kind])
         elif kind == "user":
             self.id = inputs.user_id(id)
         elif kind == "everything":
@@ -103,6 +109,8 @@ class SyncFromStripe(Operation):
                 found = of_subscription(self.id, stripe)
             case "invoice":
                 found = of_invoice(self.id, stripe)
+            case "payment":
+                found = of_payment(self.id, stripe)
             case "customer":
                 found = of_customer(self.id, stripe)
             case _:
@@ -187,6 +195,28 @@ def of_customer(customer_id: str, stripe: Gateway) -> Iterator[Observation]:
             if kind == "charge":
                 charges.append(item)
             yield item
+    yield from reversals_of(charges, stripe)
+
+
+def of_payment(payment_id: str, stripe: Gateway) -> Iterator[Observation]:
+    """A payment, by the id of its intent or of a charge, with what was bought and given back."""
+    if payment_id.startswith("pi_"):
+        intent, charges = payment_id, list(listed("charge", {"payment_intent": payment_id}, stripe))
+    else:
+        charges = [fetch("charge", payment_id, stripe=stripe)]
+        intent = id_of(charges[0].data.get("payment_intent"))
+    customers = {id_of(charge.data.get("customer")) for charge in charges} - {""}
+    yield from (fetch("customer", customer, stripe=stripe) for customer in sorted(customers))
+    if intent:
+        yield fetch("payment_intent", intent, stripe=stripe)
+        yield from listed("checkout.session", {"payment_intent": intent}, stripe)
+    yield from charges
+    yield from reversals_of(charges, stripe)
+
+
+def reversals_of(charges: Iterable[Observation], stripe: Gateway) -> Iterator[Observation]:
+    """What was refunded and disputed of these charges."""
+    charges = list(charges)
     known = set(
         PaymentReversal.objects.filter(charge_id__in=[charge.id for charge in charges]).values_list(
             "charge_id", flat=True

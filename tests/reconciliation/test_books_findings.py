@@ -68,18 +68,32 @@ def test_a_payment_that_never_came(shop: Shop) -> None:
 
 
 def test_what_is_recommended_otherwise_by_now_is_left_to_a_person(shop: Shop) -> None:
-    """Its events came meanwhile and had no effect: there is nothing to replay any more."""
+    """A run long ago said to sync; by now somebody has to decide about the balance."""
+    subscribed(shop)
+    run_sql("UPDATE lead_credits SET balance = balance + 1009 WHERE user_id = 'u_ada'")
+    record = only_finding()
+    assert record.fix is not None
+    stale = {"operation": "sync_from_stripe", "params": {"kind": "user", "id": "u_ada"}}
+    FindingRecord.objects.update(fix=stale)
+    assert record.run is not None
+    fixed = fixing.fix(record.run, RITA, lambda said: None)
+    assert [each.subject for each in fixed.left] == [record.subject]
+    assert (fixed.mended, fixed.failed) == ([], [])
+
+
+def test_what_is_recommended_otherwise_by_now_is_done_if_it_is_safe(shop: Shop) -> None:
+    """Its events came meanwhile and had no effect: it is fetched instead of replayed."""
     subscribed(shop)
     shop.buy()
     deliver_all_but(shop, "charge.succeeded", "charge.updated")
     record = only_finding()
     assert record.fix is not None
+    assert record.fix["operation"] == "replay_events"
     deliver(events_of(shop.sandbox))
     InboxEvent.objects.filter(status="pending").update(status="processed")
     assert record.run is not None
     fixed = fixing.fix(record.run, RITA, lambda said: None)
-    assert [each.subject for each in fixed.left] == [record.subject]
-    assert (fixed.mended, fixed.failed) == ([], [])
+    assert [each.subject for each in fixed.mended] == [record.subject]
 
 
 def test_a_refund_that_touches_no_credits(shop: Shop) -> None:
@@ -156,6 +170,19 @@ def test_an_event_whose_object_another_fix_has_brought_is_replayed_all_the_same(
     fixing.fix(run, RITA, lambda said: None)
     handled = {event["id"] for event in events_of(shop.sandbox) if event["type"] in HANDLED}
     assert handled <= set(InboxEvent.objects.values_list("stripe_event_id", flat=True))
+    assert runs.reconcile("full", actor=RITA.name, grace=NO_GRACE).found == 0
+
+
+def test_a_payment_of_nobody_that_was_changed_here_is_fetched_again(shop: Shop) -> None:
+    bought = shop.buy()
+    shop.deliver()
+    amount = BillingPayment.objects.get().amount
+    run_sql("UPDATE billing_payments SET amount = amount + 100")
+    run = runs.reconcile("full", actor=RITA.name, grace=NO_GRACE)
+    differing = FindingRecord.objects.get(kind=Kind.PAYMENT_DIFFERS)
+    assert differing.fix_params == {"kind": "payment", "id": differing.subject}
+    fixing.fix(run, RITA, lambda said: None)
+    assert BillingPayment.objects.get(stripe_charge_id=bought["charge"]).amount == amount
     assert runs.reconcile("full", actor=RITA.name, grace=NO_GRACE).found == 0
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from billing.diagnosis.by_hand import is_near, nominal, unanswered
-from billing.diagnosis.causes import open_cause, open_events, replay_of
+from billing.diagnosis.causes import open_cause, open_events, replay_of, sync_of
 from billing.diagnosis.checks.purchases import missing
 from billing.diagnosis.facts import Facts
 from billing.diagnosis.findings import Check, Evidence, Finding, Fix, Severity
@@ -267,7 +267,6 @@ def _left(
     is_refund = kind == PaymentReversal.Kind.REFUND
     cause = open_cause(facts, subject, *CAUSES[PaymentReversal.Kind(kind)])
     money = format_money(amount, bought.currency)
-    customer = bought.stripe_customer_id
     return Finding(
         Kind.REFUND_NOT_TAKEN_BACK if is_refund else Kind.DISPUTE_NOT_TAKEN_BACK,
         Severity.MONEY,
@@ -280,8 +279,7 @@ def _left(
             Evidence("Purchase", "granted", bought.source, bought.granted_at),
             *([cause.as_evidence()] if cause else []),
         ),
-        replay_of(facts, subject)
-        or (Fix("sync_from_stripe", {"kind": "customer", "id": customer}) if customer else None),
+        replay_of(facts, subject) or sync_of(bought.stripe_customer_id, bought.payment_intent_id),
         open_events(facts, subject),
         amount=amount,
         currency=bought.currency,

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from billing.diagnosis import differences
-from billing.diagnosis.causes import open_cause, open_events, replay_of
+from billing.diagnosis.causes import open_cause, open_events, replay_of, sync_of
 from billing.diagnosis.checks.grants import credits_left
 from billing.diagnosis.facts import Facts
 from billing.diagnosis.findings import Check, Evidence, Finding, Fix, Severity
@@ -68,15 +68,11 @@ def _differing(
             *(each.as_evidence() for each in found),
             *([cause.as_evidence()] if cause else []),
         ),
-        replay_of(facts, charge_id) or _sync(wanted["stripe_customer_id"]),
+        replay_of(facts, charge_id) or sync_of(wanted["stripe_customer_id"], charge_id),
         open_events(facts, charge_id),
         amount=wanted["amount"],
         currency=wanted["currency"],
     )
-
-
-def _sync(customer_id: str) -> Fix | None:
-    return Fix("sync_from_stripe", {"kind": "customer", "id": customer_id}) if customer_id else None
 
 
 def _known(facts: Facts, charge: StripeDict) -> list[PaymentReversal]:
@@ -144,7 +140,7 @@ def _reversal(
             *([cause.as_evidence()] if cause else []),
         ),
         replay_of(facts, stripe_id, wanted.charge_id)
-        or _sync(_customer_of(facts, wanted.charge_id)),
+        or sync_of(_customer_of(facts, wanted.charge_id), wanted.charge_id),
         open_events(facts, stripe_id) | open_events(facts, wanted.charge_id),
         amount=wanted.amount,
         currency=wanted.currency,
@@ -177,7 +173,7 @@ def _of_charge(facts: Facts, charge: StripeDict) -> Finding:
             Evidence("Payment", format_money(charge.get("amount") or 0, currency), charge_id),
             *([cause.as_evidence()] if cause else []),
         ),
-        replay_of(facts, charge_id) or _sync(_customer_of(facts, charge_id)),
+        replay_of(facts, charge_id) or sync_of(_customer_of(facts, charge_id), charge_id),
         open_events(facts, charge_id),
         amount=abs(theirs - ours) or charge.get("amount"),
         currency=currency,
@@ -209,7 +205,7 @@ def unexplained(facts: Facts) -> Iterator[Finding]:
             (Evidence("Payment", money, payment.stripe_charge_id, payment.created_at),),
             Fix("replay_events", {"event_ids": lost})
             if lost
-            else _sync(
+            else sync_of(
                 payment.stripe_customer_id if _is_perhaps_an_invoice_s(facts, payment) else ""
             ),
             frozenset(lost),

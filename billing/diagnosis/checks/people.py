@@ -7,7 +7,7 @@ from typing import Any
 from django.db.models import Model
 
 from billing.diagnosis import differences
-from billing.diagnosis.causes import open_events, replay_of
+from billing.diagnosis.causes import open_events, replay_of, sync_of
 from billing.diagnosis.checks.subscriptions import LIVE
 from billing.diagnosis.facts import Facts
 from billing.diagnosis.findings import Check, Evidence, Finding, Fix, Severity
@@ -203,12 +203,14 @@ def _changed(event: BillingEvent, table: Table, subject: str, synced: str) -> Fi
         Severity.WARNING,
         subject,
         f"{who} {what} this {called} by raw SQL at {format_time(event.created_at)}, past the back"
-        f" office. A sync of the {table.sync} shows whether Stripe agrees.",
+        f" office. A sync of the {table.sync if synced else called} shows whether Stripe agrees.",
         (
             Evidence("Raw SQL", f"{verb} by {who}", subject, event.created_at),
             *(Evidence(n, f"{_shown(before.get(n))} → {_shown(after.get(n))}") for n in columns),
         ),
-        Fix("sync_from_stripe", {"kind": table.sync, "id": synced}) if synced else None,
+        sync_of("", subject)  # a payment that names no customer
+        if not synced
+        else Fix("sync_from_stripe", {"kind": table.sync, "id": synced}),
     )
 
 

@@ -8,7 +8,7 @@ from billing.management.command import Answer, OperationCommand
 from billing.operations.base import Operation
 from billing.operations.sync import SyncFromStripe
 
-KINDS = ("subscription", "customer", "invoice", "user")
+KINDS = ("subscription", "customer", "invoice", "payment", "user")
 
 
 class Command(OperationCommand):
@@ -21,6 +21,7 @@ class Command(OperationCommand):
         what.add_argument("--subscription", metavar="ID")
         what.add_argument("--customer", metavar="ID", help="with all that is theirs")
         what.add_argument("--invoice", metavar="ID")
+        what.add_argument("--payment", metavar="ID", help="an intent or a charge, whoever paid")
         what.add_argument("--user", metavar="USER", help="every customer of this user of ours")
         what.add_argument("--all", action="store_true", help="everything that Stripe has")
 
