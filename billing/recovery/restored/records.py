@@ -38,12 +38,22 @@ def put_back(store: Store, after: int) -> PutBack:
     """The images with numbers above `after`. Needs a transaction. Raises StoreError."""
     found = PutBack()
     for chunk in chunks(reading.texts(RECORDS.name, after, store)):
-        newest = {(row["table"], row["id"]): (row, line) for row, line in chunk}
+        newest = {_what(row): (row, line) for row, line in chunk}
         for table, model in BY_TABLE.items():
-            images = [image for (name, _), image in newest.items() if name == table]
+            images = [image for image in newest.values() if image[0]["table"] == table]
             if images:
                 _put(model, images, found)
     return found
+
+
+def _what(row: dict[str, Any]) -> tuple[Any, ...]:
+    """What an image is of. A row of Stripe's that was deleted past the triggers and made again
+    has two numbers and one key."""
+    table, image = row["table"], row["row"]
+    model = BY_TABLE.get(table)
+    if model is None or model in OURS or image is None:
+        return table, row["id"]
+    return table, *(image[column] for column in SAME[model])
 
 
 def _put(model: type[Model], images: list[Image], found: PutBack) -> None:

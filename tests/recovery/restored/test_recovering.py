@@ -15,6 +15,7 @@ from billing.models import (
     AuditLink,
     BillingEvent,
     BillingPayment,
+    BillingSubscription,
     CreditEntry,
     LeadClaim,
     LeadCredits,
@@ -234,6 +235,30 @@ def test_what_somebody_did_to_rows_of_stripes_comes_back(
         with connection.cursor() as cursor:
             cursor.execute(f"SELECT id FROM {table} WHERE created_at = '2026-01-01'")  # noqa: S608
             assert cursor.fetchall() == [(changed,)]
+        connection.close()
+
+
+def test_a_row_of_stripes_that_was_deleted_and_made_again_comes_back_as_it_was_last(
+    shop: Shop, real_database: Database, place: Path, back_up: BackUp
+) -> None:
+    """Somebody changed it, then deleted it past the triggers, and a sync made it anew."""
+    bought = shop.subscribe()
+    shop.deliver()
+    export_books()
+    backup = back_up()
+    with connection.cursor() as cursor:
+        cursor.execute("UPDATE billing_subscriptions SET status = 'past_due'")
+    export_books()
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute("SET LOCAL session_replication_role = replica")
+        cursor.execute("DELETE FROM billing_subscriptions")
+    SyncFromStripe(kind="subscription", id=bought["subscription"], **BOB).apply()
+    export_books()
+    connection.close()
+    with restored(backup):
+        found = recovering.put_back(lost(), ACTOR)
+        assert found.no_place == []
+        assert BillingSubscription.objects.get().status == "active"
         connection.close()
 
 
