@@ -55,11 +55,12 @@ def say_why(page: Page, words: str) -> None:
     page.get_by_label("In your own words").fill(words)
 
 
-def violations(page: Page) -> list[str]:
-    """Axe's serious findings on the page as it is."""
+def violations(page: Page, *rules: str) -> list[str]:
+    """Axe's serious findings on the page as it is, by these rules or by all."""
+    options = {"resultTypes": ["violations"], **({"runOnly": list(rules)} if rules else {})}
     return [
         f"{violation['id']}: {node['html'][:200]}"
-        for violation in Axe().run(page).response["violations"]
+        for violation in Axe().run(page, options=options).response["violations"]
         if violation["impact"] in ("serious", "critical")
         for node in violation["nodes"]
     ]
