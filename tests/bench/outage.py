@@ -12,6 +12,7 @@ import argparse
 import json
 import os
 import random
+import re
 import subprocess
 import sys
 import tempfile
@@ -22,6 +23,7 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qsl
 
 import django
 
@@ -34,7 +36,8 @@ SEED = 3
 HOURS = 24
 LONGEST = 20.0  # seconds after which a kill comes at the latest
 MOST_MEGABYTES = 250
-LISTS = ("listing", "comparing", "catching up", "verifying")  # stages that page through lists
+NAMED = ("customer", "subscription", "invoice", "payment_intent", "charge")  # lists of one's
+ID = re.compile(r"/[a-z]+_[A-Za-z0-9_]{8,}$")  # at the end of a path
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -86,6 +89,7 @@ def measure(address: str, options: argparse.Namespace) -> dict[str, Any]:
                 at_stripe = sandbox.control("clock", http="GET")["now"]
                 since = datetime.fromtimestamp(at_stripe, UTC)
                 live(sandbox, options.events, dice)
+                before = requests_since(sandbox, 0)[-1]["seq"]
                 sandbox.control("counters/reset")
                 progress(f"the recovery, killed {options.kills} times")
                 begun = time.perf_counter()
@@ -93,9 +97,30 @@ def measure(address: str, options: argparse.Namespace) -> dict[str, Any]:
                 report = lab.run("outage", "recover", database, since=since.isoformat())
                 report["seconds_in_all"] = round(time.perf_counter() - begun, 1)
                 report["requests"] = sandbox.control("counters", http="GET")["routes"]
+                report["fetched"] = fetched(requests_since(sandbox, before))
                 report["killed_in"] = stages
     databases.close()
     return report
+
+
+def requests_since(sandbox: Any, number: int) -> list[dict[str, Any]]:
+    """What the sandbox was asked after its request of that number."""
+    found: list[dict[str, Any]] = sandbox.control(f"requests?since={number}", http="GET")[
+        "requests"
+    ]
+    return found
+
+
+def fetched(requests: list[dict[str, Any]]) -> dict[str, int]:
+    """Requests for one object, or for what hangs on one, and how many of them were for the same
+    again. What a kill cut off is asked for once more."""
+    asked = Counter(
+        (request["path"], *sorted(pair for pair in parse_qsl(request["query"]) if pair[0] in NAMED))
+        for request in requests
+        if request["status"] == 200
+    )
+    of_one = {what: count for what, count in asked.items() if what[1:] or ID.search(what[0])}
+    return {"objects": len(of_one), "again": sum(of_one.values()) - len(of_one)}
 
 
 def build(file: Path, customers: int) -> None:
@@ -223,6 +248,8 @@ def show(report: dict[str, Any]) -> None:
         table.add_row(f"requests, {name}", f"{count:,}", reach)
     for path, count in sorted(report["requests"].items()):
         table.add_row(path, f"{count:,}", "")
+    table.add_row("objects fetched", f"{report['fetched']['objects']:,}", "")
+    table.add_row("fetched again", f"{report['fetched']['again']:,}", "0, unless killed")
     for name in ("failed", "lost", "doubled", "left"):
         table.add_row(name, f"{report[name]:,}", "0")
     table.add_row("killed in", "\n".join(report["killed_in"]), "")
