@@ -5,10 +5,11 @@ from datetime import datetime, timedelta
 
 from billing.diagnosis.facts import SQL_SINCE, Facts
 from billing.models import CreditEntry, OperationRecord
+from billing.projection.ledger import RESTORED, UNSEEN
 
 AT_ABOUT = timedelta(days=7)  # how far from a purchase a grant by hand was perhaps meant for it
 GOODWILL = "goodwill"  # the reason code of what was never meant for a purchase
-OPERATION, UNDO, UNDONE, TIED_OUT = "operation:", "undo:", ":undone", ":unseen"
+OPERATION, UNDO, UNDONE = "operation:", "undo:", ":undone"
 EntryKind = CreditEntry.Kind
 
 
@@ -46,7 +47,7 @@ def unanswered(facts: Facts, doubted: Collection[str] = ()) -> list[CreditEntry]
 
 def operation_of(facts: Facts, source: str) -> OperationRecord | None:
     """The operation that posted an entry, as far as it is among the facts."""
-    key = source.removeprefix(OPERATION).removesuffix(TIED_OUT)
+    key = source.removeprefix(OPERATION).removesuffix(UNSEEN)
     return next((each for each in facts.operations if each.key == key), None)
 
 
@@ -61,6 +62,8 @@ def _is_by_hand(facts: Facts, entry: CreditEntry) -> bool:
 
 def _is_tying(facts: Facts, source: str) -> bool:
     """Whether it is one of the two entries that tied the balance out: they say nothing new."""
+    if source.startswith(RESTORED):
+        return True
     operation = operation_of(facts, source)
     return operation is not None and operation.name == "tie_out_balance"
 

@@ -12,6 +12,8 @@ from billing.database import TEXTS, as_json, cursor, recordset
 from billing.models import CreditEntry
 from billing.models.context import set_setting
 
+UNSEEN = ":unseen"  # ends the source of an entry for what the ledger never saw
+RESTORED = "restore:"  # begins the source of entries that a recovery after a restore wrote
 MAX_BALANCE = 2**62  # credits; what a bigint holds, with room for one more entry
 
 
@@ -114,7 +116,7 @@ def ways_back(
     after = (max(ledger[0], 0), max(ledger[1], 0))
     back = (after[0] - held[0], after[1] - held[1])
     kind = CreditEntry.Kind.CORRECTION
-    first = Entry(user_id, unseen[0] - unseen[1], kind, f"{source}:unseen", reason)
+    first = Entry(user_id, unseen[0] - unseen[1], kind, f"{source}{UNSEEN}", reason)
     second = Entry(user_id, back[0] - back[1], kind, source, reason)
     return Posted(first, *unseen, *held), Posted(second, *back, *after)
 

@@ -11,6 +11,8 @@ from backoffice.drill.scenarios.base import NAMED, Scenario
 
 ASSESSED = places(Place.ASSESSMENT, ANY)
 OFF_LEDGER = places(Place.FINDING, "balance_differs")
+# After a restore the balance is what the ledger adds up to, with what was forged.
+FORGED = OFF_LEDGER | places(Place.FINDING, "granted_without_payment")
 AUDITED = places(Place.AUDITED, ANY)
 
 
@@ -120,7 +122,7 @@ class Tampered(Scenario):
                 [user, f"checkout:{forged}"],
             ).fetchall()
         self.life.model.forged[forged] = str(entry)
-        self.tampered(f"a grant of 77 credits for {user} forged", user, forged, shown=OFF_LEDGER)
+        self.tampered(f"a grant of 77 credits for {user} forged", user, forged, shown=FORGED)
 
     # --- Rows that are Stripe's --------------------------------------------------------------
 

@@ -25,6 +25,9 @@ from billing.operations.base import InvalidInputError
 from billing.operations.purchases import GrantPurchase
 from billing.operations.sync import SyncFromStripe
 from billing.operations.tying import TieOutBalance
+from billing.projection.ledger import RESTORED
+from billing.recovery.assessment.books import line
+from billing.recovery.assessment.outcomes import Look, Verdict
 from billing.recovery.export import reading
 from billing.recovery.export.store import StoreError
 from billing.recovery.export.tables import STRIPES
@@ -192,6 +195,39 @@ def test_a_grant_that_was_deleted_and_granted_again_comes_back_once(
         recovering.put_back(lost(), ACTOR)
         assert balance("u_ada") == (50, 0)
         assert all_add_up()
+        connection.close()
+
+
+def test_a_line_that_was_broken_before_the_loss_goes_on(
+    shop: Shop, real_database: Database, place: Path, back_up: BackUp
+) -> None:
+    """Somebody wrote a balance and an entry past the triggers, and people went on."""
+    export_books()
+    backup = back_up()
+    for name in ("u_bob", "u_eve", "u_ida"):
+        live(real_database.url, name)
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute("SET LOCAL session_replication_role = replica")
+        cursor.execute("UPDATE lead_credits SET balance = balance + 501 WHERE user_id = 'u_bob'")
+        cursor.execute(
+            "INSERT INTO credit_entries (user_id, delta, balance_after, kind, reason)"
+            " VALUES ('u_eve', 77, 77, 'pack', 'Paid in checkout')"
+        )
+    for name in ("u_bob", "u_eve", "u_ida"):
+        work(real_database.url, name)
+    held = balance("u_ida")
+    export_books()
+    connection.close()
+    with restored(backup):
+        recovering.put_back(lost(), ACTOR)
+        assert all_add_up()
+        assert balance("u_ida") == held
+        with transaction.atomic():
+            assert line(Look()).verdict == Verdict.OK
+        told = CreditEntry.objects.filter(source__startswith=RESTORED)
+        assert set(told.values_list("user_id", flat=True)) == {"u_bob", "u_eve"}
+        assert recovering.put_back(lost(), ACTOR).ledger == 0
+        assert told.count() == 4
         connection.close()
 
 
