@@ -12,7 +12,6 @@ import argparse
 import json
 import os
 import random
-import re
 import subprocess
 import sys
 import tempfile
@@ -36,8 +35,7 @@ SEED = 3
 HOURS = 24
 LONGEST = 20.0  # seconds after which a kill comes at the latest
 MOST_MEGABYTES = 250
-NAMED = ("customer", "subscription", "invoice", "payment_intent", "charge")  # lists of one's
-ID = re.compile(r"/[a-z]+_[A-Za-z0-9_]{8,}$")  # at the end of a path
+NAMED = {"customer", "subscription", "invoice", "payment_intent", "charge"}  # what is listed of one
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -117,10 +115,13 @@ def fetched(requests: list[dict[str, Any]]) -> dict[str, int]:
     asked = Counter(
         (request["path"], *sorted(pair for pair in parse_qsl(request["query"]) if pair[0] in NAMED))
         for request in requests
-        if request["status"] == 200
+        if request["status"] == 200 and ("{" in request["route"] or NAMED & names_in(request))
     )
-    of_one = {what: count for what, count in asked.items() if what[1:] or ID.search(what[0])}
-    return {"objects": len(of_one), "again": sum(of_one.values()) - len(of_one)}
+    return {"objects": len(asked), "again": asked.total() - len(asked)}
+
+
+def names_in(request: dict[str, Any]) -> set[str]:
+    return {name for name, _ in parse_qsl(request["query"])}
 
 
 def build(file: Path, customers: int) -> None:
