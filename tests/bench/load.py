@@ -50,7 +50,7 @@ class Source:
 
 
 def deliver(url: str, secret: str, source: Source, seconds: float) -> Deliveries:
-    """Delivers to `url` for that long, always `CONNECTIONS` at a time.
+    """Delivers to `url` for that long, always `CONNECTIONS` at a time, and each at least once.
 
     Those under way at the end are waited for, and count.
     """
@@ -71,7 +71,7 @@ def _send(url: str, secret: str, source: Source, until: float, result: Deliverie
     target = urlsplit(url)
     sent = 0
     connection: Connection | None = None
-    while (started := time.perf_counter()) < until and (body := source.take()):
+    while ((started := time.perf_counter()) < until or not sent) and (body := source.take()):
         if sent % REQUESTS_A_CONNECTION == 0:
             connection = Connection(str(target.hostname), int(target.port or 80))
         assert connection
