@@ -5,9 +5,9 @@ from datetime import UTC, datetime, timedelta
 
 from billing.alerts.firing import Firing, Look, Severity, counted, home_page, outage_page
 from billing.diagnosis.webhooks import Check, check_secret, endpoint_checks, webhook_url
+from billing.diagnosis.webhooks import undelivered as undelivered_at_stripe
 from billing.formatting import format_time
 from billing.gateway.client import StripeRefusedError, gateway
-from billing.ingress.handled import HANDLED
 from billing.models import InboxEvent
 
 EVERY_TEN_MINUTES = timedelta(minutes=10)
@@ -61,24 +61,22 @@ def misconfigured(check: Check) -> Firing:
 def undelivered(look: Look) -> Iterator[Firing]:
     """Stripe could not deliver events of types that we handle, and our inbox lacks them.
 
-    It asks for one page of those of the past three days that are older than five minutes: the
-    newest hundred. Raises StripeUnavailableError.
+    It asks for those of the past three days that are older than five minutes, at most a thousand.
+    Raises StripeUnavailableError.
     """
-    window = {
-        "gte": int((look.now - LOOKED_BACK).timestamp()),
-        "lte": int((look.now - ON_THEIR_WAY).timestamp()),
-    }
+    since = int((look.now - LOOKED_BACK).timestamp())
     try:
-        page = gateway().page("/v1/events", {"delivery_success": False, "created": window})
+        made, has_more = undelivered_at_stripe(
+            gateway(), since, int((look.now - ON_THEIR_WAY).timestamp())
+        )
     except StripeRefusedError:  # said by the rule on the endpoint
         return
-    made = {str(e["id"]): int(e["created"]) for e in page.data if e.get("type") in HANDLED}
     here = InboxEvent.objects.filter(stripe_event_id__in=list(made))
     missing = made.keys() - set(here.values_list("stripe_event_id", flat=True))
     if not missing:
         return
     oldest = datetime.fromtimestamp(min(made[each] for each in missing), UTC)
-    more = " or more" if page.has_more else ""
+    more = " or more" if has_more else ""
     yield Firing(
         "Stripe could not deliver events to us",
         f"{counted(len(missing), 'event')}{more}, the oldest of {format_time(oldest)}, never came"

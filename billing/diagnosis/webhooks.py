@@ -3,7 +3,7 @@
 import json
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -22,6 +22,9 @@ ANSWER_WITHIN = 10  # seconds: as long as Checkout waits for an answer (STRIPE.m
 LOOK_EVERY = 0.1  # seconds
 MINUTE = 60  # seconds: what is younger may be on its way
 DAY = 24 * 60 * MINUTE
+# Stripe counts as undelivered what any endpoint of the account did not take: where another one is
+# down, its events fill pages before ours come.
+PAGES = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,9 +100,19 @@ def endpoint_checks(stripe: Gateway, url: str) -> Iterator[Check]:
 
 
 def find_endpoint(endpoints: list[StripeDict], url: str) -> StripeDict | None:
-    """The endpoint with this address, an enabled one first."""
+    """The endpoint with this address, an enabled one first, then one with our API version."""
+    return next(iter(endpoints_at(endpoints, url)), None)
+
+
+def endpoints_at(endpoints: Iterable[StripeDict], url: str) -> list[StripeDict]:
+    """Those with this address: enabled ones first, of these the ones with our API version."""
     ours = [e for e in endpoints if str(e.get("url", "")).rstrip("/") == url.rstrip("/")]
-    return min(ours, key=lambda e: e.get("status") != "enabled", default=None)
+
+    def order(endpoint: StripeDict) -> tuple[bool, bool]:
+        is_ours = endpoint.get("api_version") == settings.STRIPE_API_VERSION
+        return endpoint.get("status") != "enabled", not is_ours
+
+    return sorted(ours, key=order)
 
 
 def not_registered(endpoints: list[StripeDict], url: str) -> Check:
@@ -109,8 +122,9 @@ def not_registered(endpoints: list[StripeDict], url: str) -> Check:
         False,
         f"No endpoint at Stripe has the address {url}."
         + (f" Registered are: {others}." if others else " None is registered."),
-        "Register it in Stripe's dashboard (Developers, Webhooks) with API version"
-        f" {settings.STRIPE_API_VERSION}, or set PUBLIC_URL to the registered address.",
+        "Run manage.py connect_stripe, or register it in Stripe's dashboard (Developers, Webhooks)"
+        f" with API version {settings.STRIPE_API_VERSION}; or set PUBLIC_URL to the registered"
+        " address.",
     )
 
 
@@ -145,7 +159,8 @@ def check_version(endpoint: StripeDict, stripe: Gateway) -> Check:
         False,
         f"{origin} has API version {version}, and we work with {settings.STRIPE_API_VERSION}.",
         f"Make a new endpoint with API version {settings.STRIPE_API_VERSION} (it cannot be"
-        " changed), add its secret to STRIPE_WEBHOOK_SECRET, then delete the old one.",
+        " changed): manage.py connect_stripe --replace. Add its secret to STRIPE_WEBHOOK_SECRET,"
+        " then disable the old one.",
     )
 
 
@@ -160,16 +175,14 @@ def check_types(endpoint: StripeDict) -> Check:
         False,
         f"{len(missing)} of the {len(HANDLED)} types that we handle are not sent:"
         f" {', '.join(missing)}.",
-        "Add them to the endpoint in Stripe's dashboard.",
+        "Run manage.py connect_stripe, or add them to the endpoint in Stripe's dashboard.",
     )
 
 
 def check_deliveries(stripe: Gateway) -> Check:
     """Did Stripe's own deliveries of the last day arrive? A wrong secret shows only here."""
     now = int(time.time())
-    params = {"delivery_success": False, "created": {"gte": now - DAY, "lte": now - MINUTE}}
-    page = stripe.page("/v1/events", params)
-    ids = {str(event["id"]) for event in page.data}
+    ids, more = undelivered(stripe, now - DAY, now - MINUTE)
     done = InboxEvent.objects.filter(stripe_event_id__in=ids, processed_at__isnull=False)
     missing = len(ids) - done.count()
     if not missing:
@@ -177,12 +190,29 @@ def check_deliveries(stripe: Gateway) -> Check:
     return Check(
         "deliveries",
         False,
-        f"Stripe could not deliver {missing}{' or more' if page.has_more else ''} events of the"
+        f"Stripe could not deliver {missing}{' or more' if more else ''} events of the"
         " last day, and they were not processed here.",
         "See why in Stripe's dashboard (Developers, Webhooks). After a wrong signature: set"
         " STRIPE_WEBHOOK_SECRET to the secret shown there. Then bring them in:"
         " manage.py recover_outage --since ...",
     )
+
+
+def undelivered(stripe: Gateway, since: int, until: int) -> tuple[dict[str, int], bool]:
+    """The events of types that we handle which some endpoint did not take, with their times.
+
+    Which endpoint, Stripe does not say: where an application keeps one of its own, an event that
+    waits for that one is here nevertheless, and only the inbox knows. Also whether there are more.
+    """
+    window = {"gte": since, "lte": until}
+    found: dict[str, int] = {}
+    for number, page in enumerate(
+        stripe.pages("/v1/events", {"delivery_success": False, "created": window}), start=1
+    ):
+        found |= {str(e["id"]): int(e["created"]) for e in page.data if e.get("type") in HANDLED}
+        if not page.has_more or number == PAGES:
+            break
+    return found, page.has_more
 
 
 def check_ping(url: str, *, timeout: float) -> Iterator[Check]:

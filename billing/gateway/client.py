@@ -96,6 +96,10 @@ class StripeNotFoundError(StripeRefusedError):
     """Stripe knows no object with this id (in this mode, in this account)."""
 
 
+class StripeForbiddenError(StripeRefusedError):
+    """The key is a restricted one, and may not do this."""
+
+
 class StripeNotConfiguredError(StripeRefusedError):
     """There is no key to talk to Stripe with."""
 
@@ -425,6 +429,8 @@ def translated_errors() -> Iterator[None]:
         raise StripeSilentError(f"Stripe could not be reached: no answer ({why}).") from error
     except stripe.APIError as error:
         raise StripeUnavailableError(f"Stripe could not be reached: {describe(error)}") from error
+    except stripe.PermissionError as error:
+        raise StripeForbiddenError(f"Stripe refused: {describe(error)}") from error
     except stripe.InvalidRequestError as error:
         if error.http_status == 404 or error.code == "resource_missing":
             raise StripeNotFoundError(f"Stripe does not know it: {describe(error)}") from error

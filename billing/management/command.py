@@ -79,15 +79,15 @@ class OperatorCommand(BaseCommand, ABC):
         """Who asks: the option `--actor`, which not every command has, or the system's user."""
         return Actor.cli((options["actor"] or "").strip() or system_user())
 
-    def confirm(self, database: str, said: list[str]) -> None:
-        """Shows what would happen. Raises InvalidInputError unless the database's name is typed."""
+    def confirm(self, name: str, said: list[str], *, what: str = "the database's name") -> None:
+        """Shows what would happen. Raises InvalidInputError unless the name is typed."""
         self.stderr.write("\n".join(said))
         if not sys.stdin.isatty():
             raise InvalidInputError("Nobody is there to confirm it: add --yes to go on.")
-        self.stderr.write(f"Type the database's name, {database}, to go on: ", ending="")
+        self.stderr.write(f"Type {what}, {name}, to go on: ", ending="")
         self.stderr.flush()
-        if sys.stdin.readline().strip() != database:
-            raise InvalidInputError("That is not its name: nothing was done.")
+        if sys.stdin.readline().strip() != name:
+            raise InvalidInputError(f"That is not {name}: nothing was done.")
 
     def handle(self, *args: Any, **options: Any) -> None:
         try:

@@ -11,8 +11,9 @@ from django.utils import timezone
 from billing.alerts.firing import counted, list_page
 from billing.diagnosis.webhooks import Check, check_webhooks, webhook_url
 from billing.formatting import format_age
-from billing.gateway.client import GatewayError, StripeRefusedError, gateway
+from billing.gateway.client import GatewayError, gateway
 from billing.gateway.observation import StripeDict
+from billing.gateway.permissions import READS, WHERE, refused
 from billing.ingress.handled import HANDLED
 from billing.models import CreditPrice, InboxEvent
 from billing.projection.prices import HINT
@@ -21,12 +22,6 @@ from billing.smoke.steps import Step, Tell
 from billing.smoke.watching import in_short
 
 ON_THEIR_WAY = 60  # seconds: what is younger may still come
-# What the back office reads, which a restricted key must permit.
-READ = (
-    "customers", "subscriptions", "invoices", "charges", "checkout/sessions", "refunds",
-    "disputes", "prices", "products", "payouts", "balance_transactions", "events",
-    "webhook_endpoints",
-)  # fmt: skip
 
 Look = Callable[[], Check]
 
@@ -78,19 +73,14 @@ def check_account() -> Check:
 
 def check_permissions() -> Check:
     """May the key read everything that the back office reads?"""
-    refused = []
-    for each in READ:
-        try:
-            gateway().page(f"/v1/{each}", {"limit": 1})
-        except StripeRefusedError:
-            refused.append(each)
-    if not refused:
-        return Check("permissions", True, f"It may read all {len(READ)} kinds that we read.")
+    missing = [str(each) for each, _ in refused(gateway(), READS)]
+    if not missing:
+        return Check("permissions", True, f"It may read all {len(READS)} kinds that we read.")
     return Check(
         "permissions",
         False,
-        f"It may not read {', '.join(refused)}.",
-        "Give the restricted key these permissions in Stripe's dashboard (Developers, API keys).",
+        f"The key lacks: {', '.join(missing)}.",
+        f"Give the restricted key these permissions: {WHERE}.",
     )
 
 
