@@ -11,6 +11,7 @@ from billing.formatting import format_time
 from billing.gateway.client import gateway
 from billing.gateway.observation import StripeDict
 from billing.gateway.shapes import event_customer_id
+from billing.ingress.handled import HANDLED
 from billing.models import InboxEvent
 from billing.operations import inputs
 from billing.operations.base import InvalidInputError
@@ -144,6 +145,9 @@ class Selection:
 
     def _is_wanted(self, event: StripeDict) -> bool:
         is_theirs = not self.customer or event_customer_id(event["data"]["object"]) == self.customer
+        # Where an application has an endpoint of its own, what that one lacks need not be ours.
+        if self.source == UNDELIVERED and not self.types and event["type"] not in HANDLED:
+            return False
         return is_theirs and (not self.types or any(is_of(event["type"], t) for t in self.types))
 
 
