@@ -150,7 +150,7 @@ def test_failing_and_waiting_events() -> None:
 
 def test_the_endpoint_at_stripe_and_what_it_could_not_deliver(shop: Shop) -> None:
     now = timezone.now()
-    assert "Register it" in fired("endpoint")["endpoint"].detail
+    assert "manage.py connect_stripe" in fired("endpoint")["endpoint"].detail
     made = shop.sandbox.stripe.v1.webhook_endpoints.create(
         {"url": f"{ADDRESS}/webhooks/stripe", "enabled_events": ["*"], "api_version": API_VERSION}  # type: ignore[typeddict-item]
     )
