@@ -108,7 +108,7 @@ def test_a_restore_is_confirmed_by_the_databases_name(
         def readline(self) -> str:
             return self.typed
 
-    for typed, said in (("", "add --yes"), ("yes\n", "not its name: nothing was done")):
+    for typed, said in (("", "add --yes"), ("yes\n", "That is not billing")):
         monkeypatch.setattr("sys.stdin", Terminal(typed))
         ran = run("restore", "latest")
         assert (ran.code, said in ran.error) == (2, True)
