@@ -86,8 +86,8 @@ def check_permissions(stripe: Gateway) -> list[Check]:
     ]
     if missing:
         return missing
-    writes = f"and {len(WRITES)} to write" if is_restricted else "; a secret key may write all"
-    said = f"All that we need: {len(READS)} to read {writes}".replace(" ;", ";")
+    writes = f" and {len(WRITES)} to write" if is_restricted else "; a secret key may write all"
+    said = f"All that we need: {len(READS)} to read{writes}"
     return [Check("permissions", True, f"{said}. Each was tried, and nothing was changed.")]
 
 

@@ -1,7 +1,7 @@
 """Bringing our rows to where Stripe is: one object with what belongs to it, or everything."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 from billing.gateway.client import Gateway, gateway
@@ -214,9 +214,8 @@ def of_payment(payment_id: str, stripe: Gateway) -> Iterator[Observation]:
     yield from reversals_of(charges, stripe)
 
 
-def reversals_of(charges: Iterable[Observation], stripe: Gateway) -> Iterator[Observation]:
+def reversals_of(charges: Sequence[Observation], stripe: Gateway) -> Iterator[Observation]:
     """What was refunded and disputed of these charges."""
-    charges = list(charges)
     known = set(
         PaymentReversal.objects.filter(charge_id__in=[charge.id for charge in charges]).values_list(
             "charge_id", flat=True

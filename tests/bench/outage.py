@@ -112,16 +112,12 @@ def requests_since(sandbox: Any, number: int) -> list[dict[str, Any]]:
 def fetched(requests: list[dict[str, Any]]) -> dict[str, int]:
     """Requests for one object, or for what hangs on one, and how many of them were for the same
     again. What a kill cut off is asked for once more."""
-    asked = Counter(
-        (request["path"], *sorted(pair for pair in parse_qsl(request["query"]) if pair[0] in NAMED))
-        for request in requests
-        if request["status"] == 200 and ("{" in request["route"] or NAMED & names_in(request))
-    )
+    asked = Counter[tuple[Any, ...]]()
+    for request in requests:
+        whose = sorted(pair for pair in parse_qsl(request["query"]) if pair[0] in NAMED)
+        if request["status"] == 200 and (whose or "{" in request["route"]):
+            asked[request["path"], *whose] += 1
     return {"objects": len(asked), "again": asked.total() - len(asked)}
-
-
-def names_in(request: dict[str, Any]) -> set[str]:
-    return {name for name, _ in parse_qsl(request["query"])}
 
 
 def build(file: Path, customers: int) -> None:

@@ -70,7 +70,8 @@ def main() -> int:
         databases.close()
     original, shortened = made
     if original != shortened:
-        sys.stdout.writelines(difflib.unified_diff(original, shortened, "original", "shortened"))
+        differing = difflib.unified_diff(original, shortened, "original", "shortened", lineterm="")
+        sys.stdout.writelines(f"{line}\n" for line in differing)
         return 1
     NOTED.write_text(json.dumps(note_of(original), indent=2) + "\n")
     return 0

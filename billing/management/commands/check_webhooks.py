@@ -20,13 +20,7 @@ class Command(OperatorCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         super().add_arguments(parser)
         parser.add_argument("--url", help="The webhook's address (default: under PUBLIC_URL).")
-        parser.add_argument(
-            "--timeout",
-            type=float,
-            default=30.0,
-            metavar="SECONDS",
-            help="How long the ping may take until it is processed (default: 30).",
-        )
+        add_timeout(parser)
 
     def answer(self, options: dict[str, Any]) -> Answer:
         url = options["url"] or webhook_url()
@@ -41,6 +35,17 @@ class Command(OperatorCommand):
             [line for check in checks for line in as_lines(check)],
             f"{failed} of {len(checks)} checks failed." if failed else "",
         )
+
+
+def add_timeout(parser: CommandParser) -> None:
+    """How long a signed ping is followed, in seconds."""
+    parser.add_argument(
+        "--timeout",
+        type=float,
+        default=30.0,
+        metavar="SECONDS",
+        help="How long the ping may take until it is processed (default: 30).",
+    )
 
 
 def as_lines(check: Check) -> list[str]:

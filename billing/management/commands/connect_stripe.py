@@ -13,7 +13,7 @@ from billing.diagnosis.webhooks import Check, check_endpoint, check_webhooks, we
 from billing.gateway.client import StripeForbiddenError, gateway
 from billing.ingress.handled import HANDLED
 from billing.management.command import Answer, OperatorCommand
-from billing.management.commands.check_webhooks import as_lines
+from billing.management.commands.check_webhooks import add_timeout, as_lines
 from billing.operations import connecting
 from billing.operations.base import InvalidInputError
 from billing.operations.connecting import Connected, Wanted
@@ -48,13 +48,7 @@ class Command(OperatorCommand):
         parser.add_argument(
             "--disable", metavar="ENDPOINT", default="", help="Disable the one that was replaced."
         )
-        parser.add_argument(
-            "--timeout",
-            type=float,
-            default=30.0,
-            metavar="SECONDS",
-            help="How long the ping may take until it is processed (default: 30).",
-        )
+        add_timeout(parser)
         parser.add_argument("--actor", default="", help="Who connects (default: the system's user)")
 
     def answer(self, options: dict[str, Any]) -> Answer:
