@@ -131,7 +131,7 @@ def tie_out(user_id: str, *, reason: str, source: str) -> tuple[Posted, Posted] 
     if held == ledger:
         return None
     unseen, back = ways_back(user_id, held, ledger, reason=reason, source=source)
-    CreditEntry.objects.create(**_announced(unseen))
+    write_entries([unseen])
     if back.delta or back.owed_delta:
         _write([back])
     if recorded(user_id) != (back.balance_after, back.owed_after):
@@ -279,6 +279,12 @@ def _write(posted: Sequence[Posted]) -> None:
             [as_json(rows)],
         )
     set_setting("billing.entries", "")
+
+
+def write_entries(posted: Iterable[Posted]) -> None:
+    """The entries alone, for balances that say so already or are written next."""
+    for item in posted:
+        CreditEntry.objects.create(**_announced(item))
 
 
 def _announced(item: Posted) -> dict[str, str | int | None]:

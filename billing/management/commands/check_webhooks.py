@@ -26,9 +26,7 @@ class Command(OperatorCommand):
         url = options["url"] or webhook_url()
         if urlsplit(url).scheme not in ("http", "https") or not urlsplit(url).hostname:
             raise InvalidInputError(f"{url} is not an http or https address.")
-        if not 0 < options["timeout"] <= 3600:
-            raise InvalidInputError("The time-out must be above 0 and at most 3600 seconds.")
-        checks = list(check_webhooks(url, timeout=options["timeout"]))
+        checks = list(check_webhooks(url, timeout=timeout_of(options)))
         failed = sum(not check.ok for check in checks)
         return Answer(
             {"url": url, "checks": [check.as_dict() for check in checks]},
@@ -46,6 +44,14 @@ def add_timeout(parser: CommandParser) -> None:
         metavar="SECONDS",
         help="How long the ping may take until it is processed (default: 30).",
     )
+
+
+def timeout_of(options: dict[str, Any]) -> float:
+    """Seconds. Raises InvalidInputError for what nobody would wait."""
+    seconds = float(options["timeout"])
+    if not 0 < seconds <= 3600:
+        raise InvalidInputError("The time-out must be above 0 and at most 3600 seconds.")
+    return seconds
 
 
 def as_lines(check: Check) -> list[str]:

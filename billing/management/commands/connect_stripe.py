@@ -13,7 +13,7 @@ from billing.diagnosis.webhooks import Check, check_endpoint, check_webhooks, we
 from billing.gateway.client import StripeForbiddenError, gateway
 from billing.ingress.handled import HANDLED
 from billing.management.command import Answer, OperatorCommand
-from billing.management.commands.check_webhooks import add_timeout, as_lines
+from billing.management.commands.check_webhooks import add_timeout, as_lines, timeout_of
 from billing.operations import connecting
 from billing.operations.base import InvalidInputError
 from billing.operations.connecting import Connected, Wanted
@@ -53,6 +53,7 @@ class Command(OperatorCommand):
 
     def answer(self, options: dict[str, Any]) -> Answer:
         url, stripe = webhook_url(), gateway()
+        timeout = timeout_of(options)
         connecting.check_address(url)
         checks = [connecting.check_account(stripe)]
         if not checks[0].ok:
@@ -70,7 +71,9 @@ class Command(OperatorCommand):
                 connected = self.connect(wanted, options)
             except StripeForbiddenError:
                 wanted.notes += by_hand(url).notes
-        checks += self.webhook_checks(url, options, connected)
+        # Not where it only looks, or the new secret is not in the settings yet.
+        is_pinged = not options["check"] and not (connected and connected.secret)
+        checks += check_webhooks(url, timeout=timeout) if is_pinged else check_endpoint(url)
         return summed_up(url, checks, wanted, connected)
 
     def connect(self, wanted: Wanted, options: dict[str, Any]) -> Connected:
@@ -107,14 +110,6 @@ class Command(OperatorCommand):
                 "The signing secret, which is shown only now. Put it into your settings:\n"
                 f"  STRIPE_WEBHOOK_SECRET={secret}"
             )
-
-    def webhook_checks(
-        self, url: str, options: dict[str, Any], connected: Connected | None
-    ) -> list[Check]:
-        """All of `check_webhooks`; without the ping where only looked, or its secret is new."""
-        if options["check"] or (connected and connected.secret):
-            return list(check_endpoint(url))
-        return list(check_webhooks(url, timeout=options["timeout"]))
 
 
 @contextmanager

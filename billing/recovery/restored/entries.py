@@ -10,7 +10,7 @@ from typing import Any
 import pgtrigger
 from django.db import connection
 
-from billing.projection.ledger import RESTORED, UNSEEN
+from billing.projection.ledger import RESTORED, recorded, ways_back, write_entries
 from billing.recovery.assessment.books import BROKEN_LINE
 from billing.recovery.export import reading
 from billing.recovery.export.store import Store
@@ -59,28 +59,13 @@ _TWICE_SPENT = """
     SELECT user_id, -sum(delta), -sum(delta), 0, sum(owed_delta) - sum(delta), 'correction', %s
     FROM credit_entries WHERE user_id = ANY(%s) GROUP BY user_id HAVING sum(delta) < 0
 """
-# Somebody had written past the triggers, or the ids that lost entries had are now another's: the
-# user's line is broken for good, and goes on from two entries that say so, as after a tie-out.
 _THEIRS = "(SELECT * FROM credit_entries WHERE user_id = ANY(%s))"
-_BROKEN = BROKEN_LINE.replace("%", "%%").format(entries=_THEIRS)
-_TIED_OUT = f"""
-    WITH broken AS (SELECT DISTINCT user_id FROM ({_BROKEN}) AS b),
-    ended AS (
-        SELECT DISTINCT ON (user_id) user_id, id, balance_after AS held, owed_after AS held_owed
-        FROM credit_entries JOIN broken USING (user_id) ORDER BY user_id, id DESC),
-    summed AS (
-        SELECT user_id, sum(delta) AS balance, sum(owed_delta) AS owed
-        FROM credit_entries JOIN broken USING (user_id) GROUP BY user_id)
-    INSERT INTO credit_entries
-        (user_id, delta, owed_delta, balance_after, owed_after, kind, source, reason)
-    SELECT user_id, w.delta, w.owed_delta, w.balance_after, w.owed_after, 'correction',
-        '{RESTORED}' || user_id || ':' || id || w.suffix, %s
-    FROM ended JOIN summed USING (user_id) CROSS JOIN LATERAL (VALUES
-        (1, held - balance, held_owed - owed, held, held_owed, '{UNSEEN}'),
-        (2, balance - held, owed - held_owed, balance, owed, '')
-    ) AS w(step, delta, owed_delta, balance_after, owed_after, suffix)
-    WHERE step = 1 OR w.delta <> 0 OR w.owed_delta <> 0
-    ORDER BY user_id, step
+_BROKEN = f"""
+    SELECT DISTINCT ON (user_id) user_id, id, balance_after, owed_after
+    FROM credit_entries
+    WHERE user_id IN (
+        SELECT user_id FROM ({BROKEN_LINE.replace("%", "%%").format(entries=_THEIRS)}) AS b)
+    ORDER BY user_id, id DESC
 """  # noqa: S608  (constants of ours)
 _BALANCES = """
     INSERT INTO lead_credits AS b (user_id, balance, owed, updated_at)
@@ -154,11 +139,27 @@ def put_back_ledger(store: Store, after: int) -> tuple[int, int]:
         users.update(found)
     with connection.cursor() as cursor:
         cursor.execute(_TWICE_SPENT, [TWICE, list(users)])
-        cursor.execute(_TIED_OUT, [list(users), list(users), BROKEN])
-        # The ledger has their entries already.
-        with pgtrigger.ignore(*(f"billing.LeadCredits:ledger_{verb}" for verb in WRITES)):
-            cursor.execute(_BALANCES, [list(users)])
+    go_on(list(users))
+    # The ledger has their entries already.
+    ignored = pgtrigger.ignore(*(f"billing.LeadCredits:ledger_{verb}" for verb in WRITES))
+    with ignored, connection.cursor() as cursor:
+        cursor.execute(_BALANCES, [list(users)])
     return count, len(users)
+
+
+def go_on(users: list[str]) -> None:
+    """Has broken lines go on from two entries that say so, as after a tie-out.
+
+    Somebody had written past the triggers, or the ids that lost entries had are now another's.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(_BROKEN, [users, users])
+        ends = cursor.fetchall()
+    for user, entry, balance, owed in ends:
+        source = f"{RESTORED}{user}:{entry}"
+        held, ledger = (balance, owed), recorded(user)
+        unseen, back = ways_back(user, held, ledger, reason=BROKEN, source=source)
+        write_entries([unseen, back] if back.delta or back.owed_delta else [unseen])
 
 
 def reserve(table: str, highest: int) -> None:
