@@ -14,7 +14,7 @@ from django.urls import reverse
 from billing.admin import operations
 from billing.admin.cells import changelist_url, page_url
 from billing.admin.forms import MOST_TARGETS
-from billing.admin.operations import PAGES
+from billing.admin.operations import ALL, PAGES
 from billing.models import (
     BillingCustomer,
     BillingEvent,
@@ -138,6 +138,7 @@ def nothing_happened() -> bool:
 
 def test_every_operation_has_a_page_and_answers_here() -> None:
     assert set(ANSWERS) == set(PAGES)
+    assert len(ALL) == len(PAGES)
     assert {page.operation for page in PAGES.values()} == set(registry.ALL)
     assert {one.permission for one in registry.ALL} == set(OPERATIONS)
 
