@@ -173,5 +173,5 @@ def schema_hash() -> str:
     files += [BASE_DIR / "billing" / "permissions.py"]  # what the migrations give to the roles
     digest = hashlib.sha256()
     for file in files:
-        digest.update(hashlib.sha256(file.read_bytes()).digest())
+        digest.update(file.name.encode() + hashlib.sha256(file.read_bytes()).digest())
     return digest.hexdigest()[:16]
