@@ -19,6 +19,7 @@ from django.db import connections
 from pytest_django import DjangoDbBlocker, Settings
 
 from backoffice.postgres import EmbeddedServer
+from backoffice.scratch import scratch_folder
 from tests.sandbox.server import SandboxProcess, run_sandbox
 from tests.support.back_office import BackOffice, run_back_office
 from tests.support.databases import Database, Databases, migrate, shared_server
@@ -30,6 +31,7 @@ FLUSHING = {"transactional_db", "live_server", "django_db_reset_sequences"}
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(scratch_folder()))  # of tmp_path
     config.pluginmanager.register(LeftOut())
 
 
@@ -111,7 +113,7 @@ def connected_to(database: Database) -> Iterator[None]:
 @pytest.fixture
 def server_folder() -> Iterator[Path]:
     """A short path for a database server's folder, which every user may enter."""
-    folder = Path(tempfile.mkdtemp(prefix="billing-", dir="/tmp"))
+    folder = Path(tempfile.mkdtemp(prefix="billing-", dir=scratch_folder()))
     folder.chmod(0o711)
     yield folder / "postgres"
     shutil.rmtree(folder)

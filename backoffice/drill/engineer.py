@@ -14,7 +14,7 @@ from django.conf import settings
 from backoffice.drill.faults import Place, Word
 from backoffice.drill.judge import Judge
 from backoffice.drill.life import Life
-from backoffice.drill.stand import Command, Said, Stand
+from backoffice.drill.stand import PATIENCE, Command, Said, Stand
 
 ROUNDS = 5  # of reconciling and mending, before somebody else has to look
 TRIES = 5  # of draining the inbox
@@ -189,10 +189,11 @@ class Engineer:
         self.outage_since = ""
 
     def again(self, *arguments: str) -> Said:
-        """A command, again for a while: the database may not know yet that one was killed."""
-        for _ in range(TRIES):
-            said = self.stand.manage(*arguments)
-            if "under way" not in said.errors:
+        """A command, again for a while: the database may not know yet that one was killed, and the
+        worker reconciles by itself, too."""
+        deadline = time.monotonic() + PATIENCE
+        while "under way" in (said := self.stand.manage(*arguments)).errors:
+            if time.monotonic() > deadline:
                 break
             time.sleep(0.3)
         if said.code not in (0, 1):
@@ -233,7 +234,7 @@ class Engineer:
             return
         for _ in range(ROUNDS):
             self.stand.let_a_second_pass()
-            run = self.run("reconcile", "full", "--fix", "--grace", "0", "--json")
+            run = self.again("reconcile", "full", "--fix", "--grace", "0", "--json")
             findings = run.document.get("findings", [])
             for each in findings:
                 said = f"{each['state']} {each['kind']} {each['subject']}: {each['verdict']}"

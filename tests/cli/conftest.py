@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from backoffice.scratch import scratch_folder
 from tests.cli.hooked import Hooked
 from tests.cli.stripe_cli import StripeCli
 from tests.sandbox.receiver import Receiver
@@ -17,7 +18,10 @@ from tests.support.tools import find_stripe_cli
 def hooked() -> Iterator[Hooked]:
     """A sandbox for the tests of a module; it tries each delivery once."""
     # A Unix socket's path has to be short.
-    with tempfile.TemporaryDirectory(prefix="cli-", dir="/tmp") as folder, Receiver() as receiver:
+    with (
+        tempfile.TemporaryDirectory(prefix="cli-", dir=scratch_folder()) as folder,
+        Receiver() as receiver,
+    ):
         socket = Path(folder) / "api.sock"
         options = ["--retry-schedule", "", "--delivery-timeout", "60", "--unix-socket", str(socket)]
         with run_sandbox(Path(folder) / "stripe.db", extra_args=options) as sandbox:

@@ -19,6 +19,7 @@ import pytest
 
 from backoffice.demo import is_alive
 from backoffice.postgres import BASE_DIR, EmbeddedServer
+from backoffice.scratch import scratch_folder
 from tests.support.environment import child_environment
 
 LEFT_BEHIND = {".git", ".venv", ".local", ".env"}
@@ -108,7 +109,7 @@ class Demo:
 @pytest.fixture(scope="module")
 def project() -> Iterator[Path]:
     """A copy of the project that was never used."""
-    home = Path(tempfile.mkdtemp(prefix="billing-demo-", dir="/tmp"))
+    home = Path(tempfile.mkdtemp(prefix="billing-demo-", dir=scratch_folder()))
     home.chmod(0o711)
     project = home / "project"
     shutil.copytree(

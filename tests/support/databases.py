@@ -7,6 +7,7 @@ several runs may use at a time and the last of them stops.
 
 import fcntl
 import hashlib
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -23,6 +24,7 @@ from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict
 
 from backoffice.postgres import BASE_DIR, LOCAL_DIR, EmbeddedServer
+from backoffice.scratch import scratch_folder
 from tests.support.environment import child_environment
 
 TEMPLATE_PREFIX = "billing_template_"
@@ -130,7 +132,9 @@ class Databases:
 def shared_server() -> Iterator[str]:
     """The embedded server of the tests, for as long as any process uses it: its address."""
     LOCAL_DIR.mkdir(exist_ok=True)
-    server = EmbeddedServer(LOCAL_DIR / "tests", durable=False)
+    project = hashlib.sha256(os.fsencode(BASE_DIR)).hexdigest()[:12]
+    folder = scratch_folder() / f"billing-tests-{os.geteuid()}-{project}"
+    server = EmbeddedServer(folder, durable=False)
     with (LOCAL_DIR / "tests.users").open("w") as users:
         fcntl.flock(users, fcntl.LOCK_SH)
         server.ensure_running()
