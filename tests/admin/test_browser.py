@@ -262,6 +262,7 @@ def hostile_rows() -> None:
     refunded("r", 4000, of="a", at=NOVEMBER)
 
 
+@pytest.mark.long
 def test_pages_can_be_read_and_used_by_all(desk: Desk) -> None:
     """No serious finding of axe's, no error in the console, no color that is hard to read in the
     dark; wide tables scroll within themselves on a phone. Each page is opened once for all that."""

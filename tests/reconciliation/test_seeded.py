@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import pytest
 import time_machine
 from pytest_django import DjangoDbBlocker, Settings
 
@@ -84,6 +85,7 @@ def find_mend_and_find_the_rest(planted: list[Expected], *, grace: timedelta = N
     find_each(left_of(planted), grace=grace)
 
 
+@pytest.mark.long
 def test_of_200_seeds_in_2000_customers_each_is_found_once_and_mended(
     bases: Bases, django_db_blocker: DjangoDbBlocker, tmp_path: Path
 ) -> None:

@@ -145,6 +145,7 @@ def log_in(demo: Demo, role: str) -> httpx.Response:
         return client.post("/admin/login/", data=form)
 
 
+@pytest.mark.long
 def test_the_demo_from_its_first_start_to_its_third(project: Path, demos: list[Demo]) -> None:
     began = time.monotonic()
     first = Demo(project)
@@ -227,6 +228,7 @@ def status_of(demo: Demo, user_id: str) -> object:
     return status
 
 
+@pytest.mark.long
 def test_resetting_starts_over(project: Path, demos: list[Demo]) -> None:
     demo = Demo(project, "--reset")
     demos.append(demo)
