@@ -4,6 +4,7 @@ Making and dropping databases, of some 1,500 files each, is what most tests and 
 on a disk.
 """
 
+import os
 import shutil
 import tempfile
 from pathlib import Path
@@ -16,6 +17,7 @@ def scratch_folder() -> Path:
     """A folder for temporary files, whose path is short enough for sockets below it."""
     try:
         free = shutil.disk_usage(MEMORY).free
+        runs_programs = not os.statvfs(MEMORY).f_flag & os.ST_NOEXEC
     except OSError:
-        free = 0
-    return MEMORY if free >= ENOUGH else Path(tempfile.gettempdir())
+        free, runs_programs = 0, False
+    return MEMORY if free >= ENOUGH and runs_programs else Path(tempfile.gettempdir())
