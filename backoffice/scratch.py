@@ -10,6 +10,7 @@ import tempfile
 from pathlib import Path
 
 MEMORY = Path("/dev/shm")  # noqa: S108  (what is put there gets a folder of its own)
+DISK = Path("/tmp")  # noqa: S108
 ENOUGH = 4 * 2**30  # bytes
 
 
@@ -20,4 +21,14 @@ def scratch_folder() -> Path:
         runs_programs = not os.statvfs(MEMORY).f_flag & os.ST_NOEXEC
     except OSError:
         free, runs_programs = 0, False
-    return MEMORY if free >= ENOUGH and runs_programs else Path(tempfile.gettempdir())
+    return MEMORY if free >= ENOUGH and runs_programs else DISK
+
+
+def make_scratch_folder(prefix: str) -> Path:
+    """A new folder in it, for whoever made it to remove.
+
+    Everybody may enter: as root, a database server in it is another system user.
+    """
+    folder = Path(tempfile.mkdtemp(prefix=prefix, dir=scratch_folder()))
+    folder.chmod(0o711)
+    return folder

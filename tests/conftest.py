@@ -7,7 +7,6 @@ need commits, threads or child processes use `real_database`. See also `sandbox`
 
 import os
 import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -19,7 +18,7 @@ from django.db import connections
 from pytest_django import DjangoDbBlocker, Settings
 
 from backoffice.postgres import EmbeddedServer
-from backoffice.scratch import scratch_folder
+from backoffice.scratch import make_scratch_folder, scratch_folder
 from tests.sandbox.server import SandboxProcess, run_sandbox
 from tests.support.back_office import BackOffice, run_back_office
 from tests.support.databases import Database, Databases, migrate, shared_server
@@ -31,7 +30,7 @@ FLUSHING = {"transactional_db", "live_server", "django_db_reset_sequences"}
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(scratch_folder()))  # of tmp_path
+    os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", os.environ.get("TMPDIR", str(scratch_folder())))
     config.pluginmanager.register(LeftOut())
 
 
@@ -113,8 +112,7 @@ def connected_to(database: Database) -> Iterator[None]:
 @pytest.fixture
 def server_folder() -> Iterator[Path]:
     """A short path for a database server's folder, which every user may enter."""
-    folder = Path(tempfile.mkdtemp(prefix="billing-", dir=scratch_folder()))
-    folder.chmod(0o711)
+    folder = make_scratch_folder("billing-")
     yield folder / "postgres"
     shutil.rmtree(folder)
 

@@ -6,7 +6,6 @@ import os
 import shutil
 import signal
 import sys
-import tempfile
 import time
 import traceback
 from pathlib import Path
@@ -16,7 +15,7 @@ from typing import TYPE_CHECKING
 from backoffice.drill.environment import scratch
 from backoffice.drill.options import Options
 from backoffice.postgres import EmbeddedServer
-from backoffice.scratch import scratch_folder
+from backoffice.scratch import make_scratch_folder
 
 if TYPE_CHECKING:
     from backoffice.drill.play import Play
@@ -28,8 +27,7 @@ def main() -> int:
     options = Options.from_text(sys.argv[1])
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, interrupt)
-    folder = Path(tempfile.mkdtemp(prefix="drill-", dir=scratch_folder()))
-    folder.chmod(0o711)  # the database server is another system user where this one is root
+    folder = make_scratch_folder("drill-")
     server = EmbeddedServer(folder / "postgres", durable=False)
     try:
         prepare(server)

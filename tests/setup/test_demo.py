@@ -7,7 +7,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,7 +18,7 @@ import pytest
 
 from backoffice.demo import is_alive
 from backoffice.postgres import BASE_DIR, EmbeddedServer
-from backoffice.scratch import scratch_folder
+from backoffice.scratch import make_scratch_folder
 from tests.support.environment import child_environment
 
 LEFT_BEHIND = {".git", ".venv", ".local", ".env"}
@@ -109,8 +108,7 @@ class Demo:
 @pytest.fixture(scope="module")
 def project() -> Iterator[Path]:
     """A copy of the project that was never used."""
-    home = Path(tempfile.mkdtemp(prefix="billing-demo-", dir=scratch_folder()))
-    home.chmod(0o711)
+    home = make_scratch_folder("billing-demo-")
     project = home / "project"
     shutil.copytree(
         BASE_DIR,

@@ -132,8 +132,8 @@ class Databases:
 def shared_server() -> Iterator[str]:
     """The embedded server of the tests, for as long as any process uses it: its address."""
     LOCAL_DIR.mkdir(exist_ok=True)
-    project = hashlib.sha256(os.fsencode(BASE_DIR)).hexdigest()[:12]
-    folder = scratch_folder() / f"billing-tests-{os.geteuid()}-{project}"
+    project = EmbeddedServer(LOCAL_DIR / "tests").alias
+    folder = scratch_folder() / f"{project}-{os.geteuid()}"
     server = EmbeddedServer(folder, durable=False)
     with (LOCAL_DIR / "tests.users").open("w") as users:
         fcntl.flock(users, fcntl.LOCK_SH)

@@ -7,12 +7,10 @@ temporary. Exit code 0: every subscription, invoice and credit is as the sandbox
 import argparse
 import shutil
 import sys
-import tempfile
 import time
-from pathlib import Path
 
 from backoffice.postgres import EmbeddedServer
-from backoffice.scratch import scratch_folder
+from backoffice.scratch import make_scratch_folder
 from tests.support.databases import migrate
 from tests.year.run import run_year
 
@@ -26,8 +24,7 @@ def main() -> int:
     parser.add_argument("--keep", action="store_true", help="keep all files, and say where")
     options = parser.parse_args()
 
-    folder = Path(tempfile.mkdtemp(prefix="year-", dir=scratch_folder()))
-    folder.chmod(0o711)  # the database server is another system user where this one is root
+    folder = make_scratch_folder("year-")
     server = EmbeddedServer(folder / "postgres")
     started = time.monotonic()
 
