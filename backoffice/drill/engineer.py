@@ -60,9 +60,11 @@ class Engineer:
 
     def run(self, *arguments: str) -> Said:
         """A command. One that is called wrongly, or cannot do its work, is a word of its own."""
-        said = self.stand.manage(*arguments)
+        return self.heard(self.stand.manage(*arguments))
+
+    def heard(self, said: Said) -> Said:
         if said.code not in (0, 1):
-            self.judge.hear([Word(Place.COMMAND, arguments[0], text=str(said))])
+            self.judge.hear([Word(Place.COMMAND, said.command.split()[0], text=str(said))])
         return said
 
     def bring_back(self) -> None:
@@ -196,9 +198,7 @@ class Engineer:
             if time.monotonic() > deadline:
                 break
             time.sleep(0.3)
-        if said.code not in (0, 1):
-            self.judge.hear([Word(Place.COMMAND, arguments[0], text=str(said))])
-        return said
+        return self.heard(said)
 
     def missed(self) -> list[Word]:
         """What recoveries have listed as missed, and what their reconciliations found."""

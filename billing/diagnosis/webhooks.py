@@ -20,6 +20,7 @@ PING = "ping"
 PING_PREFIX = "evt_ping_"
 ANSWER_WITHIN = 10  # seconds: as long as Checkout waits for an answer (STRIPE.md, Webhooks)
 LOOK_EVERY = 0.1  # seconds
+ENDPOINTS = "/v1/webhook_endpoints"
 MINUTE = 60  # seconds: what is younger may be on its way
 DAY = 24 * 60 * MINUTE
 # Stripe counts as undelivered what any endpoint of the account did not take: where another one is
@@ -88,7 +89,7 @@ def check_endpoint(url: str) -> Iterator[Check]:
 
 def endpoint_checks(stripe: Gateway, url: str) -> Iterator[Check]:
     """What Stripe's list of endpoints says of ours. Raises a GatewayError."""
-    endpoints = [e for page in stripe.pages("/v1/webhook_endpoints") for e in page.data]
+    endpoints = all_endpoints(stripe)
     endpoint = find_endpoint(endpoints, url)
     if endpoint is None:
         yield not_registered(endpoints, url)
@@ -99,6 +100,11 @@ def endpoint_checks(stripe: Gateway, url: str) -> Iterator[Check]:
     yield check_types(endpoint)
 
 
+def all_endpoints(stripe: Gateway) -> list[StripeDict]:
+    """The account's, of this mode. Raises a GatewayError."""
+    return [e for page in stripe.pages(ENDPOINTS) for e in page.data]
+
+
 def find_endpoint(endpoints: list[StripeDict], url: str) -> StripeDict | None:
     """The endpoint with this address, an enabled one first, then one with our API version."""
     return next(iter(endpoints_at(endpoints, url)), None)
@@ -107,12 +113,12 @@ def find_endpoint(endpoints: list[StripeDict], url: str) -> StripeDict | None:
 def endpoints_at(endpoints: Iterable[StripeDict], url: str) -> list[StripeDict]:
     """Those with this address: enabled ones first, of these the ones with our API version."""
     ours = [e for e in endpoints if str(e.get("url", "")).rstrip("/") == url.rstrip("/")]
+    return sorted(ours, key=lambda e: (e.get("status") != "enabled", not has_our_version(e)))
 
-    def order(endpoint: StripeDict) -> tuple[bool, bool]:
-        is_ours = endpoint.get("api_version") == settings.STRIPE_API_VERSION
-        return endpoint.get("status") != "enabled", not is_ours
 
-    return sorted(ours, key=order)
+def has_our_version(endpoint: StripeDict) -> bool:
+    """Whether it says that its events are rendered at the version that we work with."""
+    return bool(endpoint.get("api_version") == settings.STRIPE_API_VERSION)
 
 
 def not_registered(endpoints: list[StripeDict], url: str) -> Check:

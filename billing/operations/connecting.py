@@ -12,15 +12,21 @@ from django.conf import settings
 from django.db import transaction
 from djstripe.models import Account
 
-from billing.diagnosis.webhooks import Check, endpoints_at
+from billing.diagnosis.webhooks import (
+    ENDPOINTS,
+    Check,
+    all_endpoints,
+    endpoints_at,
+    has_our_version,
+)
 from billing.gateway.client import Gateway, StripeRefusedError
 from billing.gateway.observation import StripeDict
 from billing.gateway.permissions import READS, WHERE, WRITES, refused
 from billing.ingress.handled import HANDLED
+from billing.mirror.account import ask
 from billing.models import BillingCustomer, BillingEvent, acting_as
 from billing.operations.base import Actor, InvalidInputError, OperationError
 
-PATH = "/v1/webhook_endpoints"
 DESCRIPTION = "Billing back office"
 AUDIT_TYPE = "manual.stripe_connected"
 
@@ -51,7 +57,7 @@ class Connected:
 def check_account(stripe: Gateway) -> Check:
     """Does the key work, and is it of the account and mode whose data this database holds?"""
     try:
-        account = stripe.request("get", "/v1/account")[0]
+        account = ask(stripe)
     except StripeRefusedError as error:
         return Check("key", False, str(error), "Check STRIPE_SECRET_KEY: see Developers, API keys.")
     mode = "live" if settings.STRIPE_LIVE_MODE else "test"
@@ -97,11 +103,12 @@ def plan(stripe: Gateway, url: str, *, replace: bool = False, disable: str = "")
     `replace` makes another endpoint beside one whose API version is not ours; `disable` names the
     one that it has replaced.
     """
-    endpoints = [e for page in stripe.pages(PATH) for e in page.data]
+    endpoints = all_endpoints(stripe)
     ours = endpoints_at(endpoints, url)
     if disable:
         return _disabling(ours, disable, url)
-    wanted = _made(url) if not ours or (replace and _is_other(ours[0])) else _adopted(ours[0])
+    is_kept = ours and (has_our_version(ours[0]) or not replace)
+    wanted = _adopted(ours[0]) if is_kept else _made(url)
     wanted.notes += [
         f"{e['id']} has our address, too, so each event comes twice (and is processed once). Once"
         " the secret of the other one is set here: manage.py connect_stripe --disable"
@@ -116,10 +123,6 @@ def plan(stripe: Gateway, url: str, *, replace: bool = False, disable: str = "")
     return wanted
 
 
-def _is_other(endpoint: StripeDict) -> bool:
-    return endpoint.get("api_version") != settings.STRIPE_API_VERSION
-
-
 def _made(url: str) -> Wanted:
     version = settings.STRIPE_API_VERSION
     said = f"make an endpoint for {url}, with API version {version} and {len(HANDLED)} events"
@@ -129,12 +132,12 @@ def _made(url: str) -> Wanted:
         "api_version": version,
         "description": DESCRIPTION,
     }
-    return Wanted(PATH, params, [said], makes=True)
+    return Wanted(ENDPOINTS, params, [said], makes=True)
 
 
 def _adopted(endpoint: StripeDict) -> Wanted:
     """What differs in an endpoint that is there: its events, and whether it is enabled."""
-    wanted = Wanted(f"{PATH}/{endpoint['id']}")
+    wanted = Wanted(f"{ENDPOINTS}/{endpoint['id']}")
     sent = set(endpoint.get("enabled_events") or [])
     if sent != HANDLED:
         wanted.params["enabled_events"] = sorted(HANDLED)
@@ -144,7 +147,7 @@ def _adopted(endpoint: StripeDict) -> Wanted:
     if endpoint.get("status") != "enabled":
         wanted.params["disabled"] = False
         wanted.steps.append(f"enable {endpoint['id']}")
-    if _is_other(endpoint):
+    if not has_our_version(endpoint):
         wanted.notes.append(
             f"{endpoint['id']} has API version {endpoint.get('api_version') or 'of the account'},"
             f" and we work with {settings.STRIPE_API_VERSION}. Stripe cannot change it. Its events"
@@ -162,7 +165,7 @@ def _disabling(ours: list[StripeDict], disable: str, url: str) -> Wanted:
         return Wanted()
     if enabled == [disable]:
         raise InvalidInputError(f"{disable} is the only one that sends to {url}: it stays enabled.")
-    return Wanted(f"{PATH}/{disable}", {"disabled": True}, [f"disable {disable}"])
+    return Wanted(f"{ENDPOINTS}/{disable}", {"disabled": True}, [f"disable {disable}"])
 
 
 def check_address(url: str) -> None:

@@ -80,7 +80,7 @@ class TieOutBalance(CreditAdjustment):
         return [
             *self.changes(before, (back.balance_after, back.owed_after)),
             Change(UNSEEN, "none", in_words(unseen)),
-            *([Change(BACK, "none", in_words(back))] if back.delta or back.owed_delta else []),
+            *([Change(BACK, "none", in_words(back))] if back.changes else []),
         ]
 
     def _result(self, unseen: Posted, back: Posted) -> Result:

@@ -47,6 +47,11 @@ class Posted:
     balance_after: int
     owed_after: int
 
+    @property
+    def changes(self) -> bool:
+        """Whether there is anything to write at all."""
+        return bool(self.delta or self.owed_delta)
+
 
 def post(entries: Sequence[Entry]) -> list[Posted]:
     """Posts the entries in their order, leaving out those whose source stands already.
@@ -132,7 +137,7 @@ def tie_out(user_id: str, *, reason: str, source: str) -> tuple[Posted, Posted] 
         return None
     unseen, back = ways_back(user_id, held, ledger, reason=reason, source=source)
     write_entries([unseen])
-    if back.delta or back.owed_delta:
+    if back.changes:
         _write([back])
     if recorded(user_id) != (back.balance_after, back.owed_after):
         raise LedgerError(

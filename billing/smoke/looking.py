@@ -15,6 +15,7 @@ from billing.gateway.client import GatewayError, gateway
 from billing.gateway.observation import StripeDict
 from billing.gateway.permissions import READS, WHERE, refused
 from billing.ingress.handled import HANDLED
+from billing.mirror.account import ask
 from billing.models import CreditPrice, InboxEvent
 from billing.projection.prices import HINT
 from billing.reconciliation.lists import first_event
@@ -63,7 +64,7 @@ def asked(name: str, check: Look) -> Check:
 
 def check_account() -> Check:
     """Does the key work, and for which account and mode?"""
-    account = gateway().request("get", "/v1/account")[0]
+    account = ask(gateway())
     mode = "live" if settings.STRIPE_LIVE_MODE else "test"
     said = f"The key works, for {account.get('id')} in {mode} mode."
     if account.get("charges_enabled") is False:

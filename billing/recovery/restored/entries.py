@@ -159,7 +159,7 @@ def go_on(users: list[str]) -> None:
         source = f"{RESTORED}{user}:{entry}"
         held, ledger = (balance, owed), recorded(user)
         unseen, back = ways_back(user, held, ledger, reason=BROKEN, source=source)
-        write_entries([unseen, back] if back.delta or back.owed_delta else [unseen])
+        write_entries([unseen, back] if back.changes else [unseen])
 
 
 def reserve(table: str, highest: int) -> None:
