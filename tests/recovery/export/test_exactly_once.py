@@ -149,8 +149,10 @@ def exports() -> bool:
 def test_of_two_exporters_of_one_database_one_leaves_it_to_the_other(
     real_database: Database,
 ) -> None:
+    lock = "hashtextextended('billing.export', 2)"
     with psycopg.connect(real_database.url) as other:
-        other.execute("SELECT pg_advisory_lock(hashtextextended('billing.export', 2))")
+        other.execute(f"SELECT pg_advisory_lock({lock})")
         with pytest.raises(AlreadyExportingError):
             export_books()
+        other.execute(f"SELECT pg_advisory_unlock({lock})")
     assert exports()
