@@ -262,6 +262,14 @@ HEARTBEAT_URL = read_text(
     default="",
 )
 
+# Who may read the figures for Prometheus (billing.observing); nobody unless set.
+METRICS_TOKEN = read_text(
+    "METRICS_TOKEN",
+    r"[A-Za-z0-9._~+/=-]{24,}",
+    "at least 24 letters, digits or ._~+/=-",
+    default="",
+)
+
 # Where backups of the database are kept (billing.recovery.backups); nowhere unless set.
 BACKUP_FOLDER = read_text(
     "BACKUP_FOLDER", r"/[^\x00]*", "the absolute path of a folder, such as /srv/backups", default=""
@@ -311,6 +319,7 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
+    "billing.observing.probes.Probes",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "backoffice.middleware.SecurityHeaders",
@@ -395,7 +404,6 @@ CSRF_TRUSTED_ORIGINS = [
     f"{urlsplit(PUBLIC_URL).scheme}://{urlsplit(PUBLIC_URL).netloc}",
 ]
 SECURE_SSL_REDIRECT = not DEBUG
-# Stripe and load balancers probe these over plain HTTP on the inside of the proxy.
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
 SECURE_HSTS_SECONDS = 0 if DEBUG else 365 * 24 * 60 * 60
 SECURE_HSTS_INCLUDE_SUBDOMAINS = not DEBUG

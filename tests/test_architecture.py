@@ -22,7 +22,7 @@ LAYERS = (
     ("reconciliation",),
     ("recovery",),
     ("alerts",),
-    ("smoke",),
+    ("smoke", "observing"),
     ("admin", "management", "selfservice", "tasks", "apps"),
 )
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}

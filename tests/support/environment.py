@@ -22,6 +22,7 @@ VARIABLES = {
     "EXPORT_URL": "",
     "HEARTBEAT_URL": "",
     "JOURNAL_ACCOUNTS": "",
+    "METRICS_TOKEN": "",
     "POSTGRES_BIN": "",
     "PUBLIC_URL": "",
     "REPORT_TIME_ZONE": "",

@@ -1,0 +1,1 @@
+"""How this back office looks from outside: is it ready, and its figures for Prometheus."""
