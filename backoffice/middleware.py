@@ -1,8 +1,14 @@
 """Headers that Django does not set by itself."""
 
+import re
+import uuid
 from collections.abc import Callable
 
 from django.http import HttpRequest, HttpResponse
+
+from billing.log_context import about
+
+REQUEST_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{7,63}")
 
 # Unfold's dialogs run on Alpine, which evaluates expressions, and its charts set styles
 # inline; nothing else is let through (COMPONENTS: Unfold).
@@ -33,4 +39,22 @@ class SecurityHeaders:
         response.headers.setdefault(
             "Permissions-Policy", "camera=(), geolocation=(), microphone=(), payment=()"
         )
+        return response
+
+
+class RequestIds:
+    """Gives every request an id, which its log lines carry, and its answer as X-Request-ID.
+
+    One that a proxy gave is kept if it looks like one.
+    """
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        given = request.headers.get("X-Request-ID", "")
+        request_id = given if REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+        with about(request=request_id):
+            response = self.get_response(request)
+        response.headers["X-Request-ID"] = request_id
         return response

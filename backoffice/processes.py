@@ -98,6 +98,6 @@ def address(listener: socket.socket) -> str:
 def web_command(listener: socket.socket, *, workers: int) -> list[str]:
     """The command that serves the back office on a socket which the process inherits."""
     return [
-        *(sys.executable, "-m", "gunicorn", "backoffice.wsgi", "--no-control-socket"),
+        *(sys.executable, "-m", "gunicorn", "--config=deploy/gunicorn.conf.py", "backoffice.wsgi"),
         *(f"--bind=fd://{listener.fileno()}", f"--workers={workers}", "--threads=4"),
     ]

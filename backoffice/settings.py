@@ -319,6 +319,7 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
+    "backoffice.middleware.RequestIds",
     "billing.observing.probes.Probes",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
@@ -416,21 +417,21 @@ DATA_UPLOAD_MAX_MEMORY_SIZE = 2 * 1024 * 1024
 # STRIPE_API_BASE was set on purpose, and that is said in .env.example.
 SILENCED_SYSTEM_CHECKS = ["djstripe.W002"]
 
+LOG_FORMAT = read_text("LOG_FORMAT", r"line|json", "line or json", default="line")
 DEFAULT_EXCEPTION_REPORTER_FILTER = "backoffice.reports.WithoutSecrets"
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
     "formatters": {
-        "line": {"format": "%(asctime)s %(levelname)s %(name)s %(message)s"},
+        "line": {"()": "backoffice.logs.Lines"},
+        "json": {"()": "backoffice.logs.JsonLines"},
     },
-    "filters": {"without_links": {"()": "backoffice.logs.WithoutLinks"}},
     "handlers": {
         # Commands answer on stdout, so every log line goes to stderr.
         "stderr": {
             "class": "logging.StreamHandler",
             "stream": sys.stderr,
-            "formatter": "line",
-            "filters": ["without_links"],
+            "formatter": LOG_FORMAT,
         },
     },
     "root": {"handlers": ["stderr"], "level": "WARNING"},

@@ -38,6 +38,7 @@ EXAMPLES = (
     ("Any id of Stripe's", "cus_, sub_, in_, pi_, ch_, re_, dp_, cs_, evt_, price_"),
     ("Invoice number", "F3A9B1C2-0001"),
     ("Card", "4242 49.00, 4242 $49 2026-11-20, or 4242 20 Nov"),
+    ("Event or operation", "evt_, or op_ as a log line has it"),
     ("Lead or claim", "the lead's id, or claim:17"),
 )
 
@@ -52,7 +53,7 @@ def search_view(request: HttpRequest) -> HttpResponse:
         raise PermissionDenied
     found = search(request.GET.get("q", ""))
     if only := found.only:
-        return redirect(address(only))
+        return redirect(address(only, found.kind))
     looked = look_up(found.term) if found.is_empty and found.kind else None
     context = {
         **admin.site.each_context(request),
@@ -71,8 +72,10 @@ def search_view(request: HttpRequest) -> HttpResponse:
     return TemplateResponse(request, "admin/billing/search.html", context)
 
 
-def address(one: Hit | Thing) -> str:
-    """The page of somebody or something that was found."""
+def address(one: Hit | Thing, kind: str = "") -> str:
+    """The page of somebody or something that was found; an event's own, by the event's id."""
+    if kind == "event" and one.row is not None:
+        return cells.page_url(one.row)
     if isinstance(one, Hit) and one.customer is not None:
         return cells.page_url(one.customer)
     if isinstance(one, Hit) and one.balance is not None:
@@ -149,14 +152,12 @@ def palette(request: HttpRequest, term: str) -> list[SearchResult]:
         return []
     typed = request.GET.get("s", term)
     found = search(typed)
-    shown = [_result(hit.title, hit.matched, hit, "person") for hit in found.hits]
-    shown += [_result(thing.words, "Nobody's", thing, "category") for thing in found.things]
+    shown = [
+        *(SearchResult(h.title, h.matched, address(h, found.kind), "person") for h in found.hits),
+        *(SearchResult(t.words, "Nobody's", address(t), "category") for t in found.things),
+    ]
     everything = f"{reverse('admin:billing_search')}?{urlencode({'q': typed})}"
     if found.is_empty and found.kind:
         return [SearchResult(f"Look {found.term} up at Stripe", "Not here", everything, "search")]
     more = [SearchResult("Show all that was found", "Search", everything, "search")]
     return shown[:MOST_IN_PALETTE] + (more if len(shown) > MOST_IN_PALETTE else [])
-
-
-def _result(title: str, description: str, one: Hit | Thing, icon: str) -> SearchResult:
-    return SearchResult(title=title, description=description, link=address(one), icon=icon)

@@ -30,6 +30,7 @@ from billing.models import (
     InvoicePayment,
     LeadClaim,
     LeadCredits,
+    OperationRecord,
     PaymentReversal,
     Purchase,
 )
@@ -155,6 +156,9 @@ def _exact(term: str, readings: list[Card]) -> Iterator[_Match]:
     for card in readings:
         if card.is_enough:
             yield from _by_card(card)
+    if term.startswith("op_"):
+        for record in OperationRecord.objects.filter(key=term):
+            yield _Match(record, "", "", f"Operation {record.name.replace('_', ' ')}")
     yield from _by_user(term)
     yield from _by_claim(term)
     numbers = {term, term.upper(), term.lower()}

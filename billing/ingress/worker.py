@@ -28,6 +28,7 @@ from billing.gateway.observation import Observation, StripeDict
 from billing.gateway.shapes import clean
 from billing.ingress import inbox, log, receivers
 from billing.ingress.handled import DELETIONS, HANDLED
+from billing.log_context import about
 from billing.mirror import account, store
 from billing.models import InboxEvent
 from billing.projection.intake import Intake, bring_in
@@ -192,18 +193,19 @@ def _process_one(
         if within is not None:
             within([*before, *results])
 
-    try:
-        return _commit([row], actor, finish)[0]
-    except StripeUnavailableError as error:
-        return _fail(row, str(error), final=False)
-    except (StripeRefusedError, store.MissingParentError, inbox.RejectedError) as error:
-        return _fail(row, str(error), final=True)
-    except (ValueError, DataError) as error:  # what is wrong with it will not change
-        logger.exception("event %s (%s) cannot be processed", row.event_id, row.type)
-        return _fail(row, f"{type(error).__name__}: {error}", final=True)
-    except Exception as error:
-        logger.exception("event %s (%s) failed", row.event_id, row.type)
-        return _fail(row, f"{type(error).__name__}: {error}", final=False)
+    with about(event=row.event_id):
+        try:
+            return _commit([row], actor, finish)[0]
+        except StripeUnavailableError as error:
+            return _fail(row, str(error), final=False)
+        except (StripeRefusedError, store.MissingParentError, inbox.RejectedError) as error:
+            return _fail(row, str(error), final=True)
+        except (ValueError, DataError) as error:  # what is wrong with it will not change
+            logger.exception("event %s (%s) cannot be processed", row.event_id, row.type)
+            return _fail(row, f"{type(error).__name__}: {error}", final=True)
+        except Exception as error:
+            logger.exception("event %s (%s) failed", row.event_id, row.type)
+            return _fail(row, f"{type(error).__name__}: {error}", final=False)
 
 
 def _commit(

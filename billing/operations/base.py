@@ -25,6 +25,7 @@ from django.utils import timezone
 from procrastinate.contrib.django import app
 
 from billing.gateway.client import GatewayError
+from billing.log_context import about, log_context
 from billing.models import BillingEvent, Incident, OperationRecord, ReasonCode, acting_as
 from billing.models.incidents import current_incident
 
@@ -291,39 +292,56 @@ class Operation(AnyOperation):
         the operation is then recorded as failed, and may be tried again with the same key.
         """
         self.check()
-        with one_at_a_time(self.turn):
-            record = self._start()
-            if record.status == Status.APPLIED:
-                return _already_done(record)
-            if record.status == Status.REQUESTED and not self.approved_by:
-                return waiting(record)
-            # Once approved, a try that failed may be repeated without asking anew.
-            self.approved_by = self.approved_by or record.decided_by
-            if record.status in (Status.REJECTED, Status.EXPIRED):
-                raise OperationError(f"This request was {record.status}: ask anew.")
+        with about(operation=self.key):
             try:
-                plan = self.plan()
-                if plan.blocked:
-                    raise BlockedError(plan.blocked)
-                if seen is not None and plan.digest != seen:
-                    raise PlanChangedError(plan)
-                OperationRecord.objects.filter(pk=record.pk).update(plan=plan.as_dict())
-                if plan.approval and not self.approved_by:
-                    return self._request(record, plan)
-                return self.run(record)
-            except AlreadyAppliedError as done:
-                return _already_done(done.record)
-            except PlanChangedError:
-                raise
-            except (OperationError, GatewayError) as error:
-                _fail(record, str(error))
-                raise (
-                    error if isinstance(error, OperationError) else OperationError(str(error))
-                ) from error
+                with one_at_a_time(self.turn):
+                    result = self._apply(seen)
             except Exception as error:
-                _fail(record, f"{type(error).__name__}: {error}")
-                logger.exception("operation %s failed", self.name)
+                self._log(type(error).__name__)
                 raise
+            done = "already done" if result.already_done else "applied"
+            self._log("requested" if result.requested else done)
+            return result
+
+    def _log(self, what: str) -> None:
+        """Leads from a request's id to the operation. A command says itself what it did."""
+        if log_context().request:
+            logger.info("operation %s (%s): %s", self.key, self.name, what)
+
+    def _apply(self, seen: str | None) -> Result:
+        """As `apply` says, where no other operation on the same subject is being applied."""
+        record = self._start()
+        if record.status == Status.APPLIED:
+            return _already_done(record)
+        if record.status == Status.REQUESTED and not self.approved_by:
+            return waiting(record)
+        # Once approved, a try that failed may be repeated without asking anew.
+        self.approved_by = self.approved_by or record.decided_by
+        if record.status in (Status.REJECTED, Status.EXPIRED):
+            raise OperationError(f"This request was {record.status}: ask anew.")
+        try:
+            plan = self.plan()
+            if plan.blocked:
+                raise BlockedError(plan.blocked)
+            if seen is not None and plan.digest != seen:
+                raise PlanChangedError(plan)
+            OperationRecord.objects.filter(pk=record.pk).update(plan=plan.as_dict())
+            if plan.approval and not self.approved_by:
+                return self._request(record, plan)
+            return self.run(record)
+        except AlreadyAppliedError as done:
+            return _already_done(done.record)
+        except PlanChangedError:
+            raise
+        except (OperationError, GatewayError) as error:
+            _fail(record, str(error))
+            raise (
+                error if isinstance(error, OperationError) else OperationError(str(error))
+            ) from error
+        except Exception as error:
+            _fail(record, f"{type(error).__name__}: {error}")
+            logger.exception("operation %s failed", self.name)
+            raise
 
     def under_way(self) -> list[str]:
         """Warnings of other operations on the same subject that have not come to an end."""
@@ -372,6 +390,8 @@ class Operation(AnyOperation):
             "summary": result.summary,
             "changes": [asdict(change) for change in result.changes],
         }
+        if request := log_context().request:
+            said["request"] = request
         BillingEvent.objects.create(type=self.audit_type, payload=plain(said))
 
     def _request(self, record: OperationRecord, plan: Plan) -> Result:

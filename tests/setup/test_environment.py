@@ -33,6 +33,7 @@ MALFORMED = [
     ("BACKUP_FOLDER", "tell-nobody"),
     ("BACKUP_KEEP_DAYS", "0"),
     ("BACKUP_KEEP_DAYS", "tell-nobody"),
+    ("LOG_FORMAT", "tell-nobody"),
     ("METRICS_TOKEN", "tell-nobody"),
     ("POSTGRES_BIN", "tell-nobody"),
     ("DATABASE_URL", "mysql://billing:tell-nobody@127.0.0.1/billing"),

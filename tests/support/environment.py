@@ -22,6 +22,7 @@ VARIABLES = {
     "EXPORT_URL": "",
     "HEARTBEAT_URL": "",
     "JOURNAL_ACCOUNTS": "",
+    "LOG_FORMAT": "",
     "METRICS_TOKEN": "",
     "POSTGRES_BIN": "",
     "PUBLIC_URL": "",
