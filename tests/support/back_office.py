@@ -23,12 +23,12 @@ class BackOffice:
     web: Child
     workers: list[Child] = field(default_factory=list)
 
-    def start_worker(self) -> Child:
-        """Start one more `manage.py run_worker`."""
+    def start_worker(self, *arguments: str) -> Child:
+        """Start one more `manage.py run_worker` with these arguments."""
         name = f"worker-{len(self.workers) + 1}"
         worker = Child(
             name,
-            [sys.executable, "manage.py", "run_worker"],
+            [sys.executable, "manage.py", "run_worker", *arguments],
             log=self.logs / f"{name}.log",
             env=self.environment,
         )
@@ -59,8 +59,12 @@ def run_manage(
 
 
 @contextmanager
-def run_back_office(database_url: str, sandbox: SandboxProcess, logs: Path) -> Iterator[BackOffice]:
+def run_back_office(
+    database_url: str, sandbox: SandboxProcess, logs: Path, **variables: str
+) -> Iterator[BackOffice]:
     """A back office on `database_url`, with its webhook registered at the sandbox.
+
+    `variables` are further ones of its environment.
 
     No worker runs until `start_worker`. Everything is stopped on leaving.
     """
@@ -72,6 +76,7 @@ def run_back_office(database_url: str, sandbox: SandboxProcess, logs: Path) -> I
         STRIPE_API_BASE=sandbox.url,
         STRIPE_SECRET_KEY=SECRET_KEY,
         STRIPE_WEBHOOK_SECRET=register_webhook(sandbox, url),
+        **variables,
     )
     web = Child(
         "web",
