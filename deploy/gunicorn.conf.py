@@ -4,11 +4,11 @@ On the command line, and in GUNICORN_CMD_ARGS, each of these can be given anothe
 malformed variable of the back office's own is named in one sentence, before anything is served.
 """
 
+from pathlib import Path
+
 bind = "0.0.0.0:8000"
 workers = 2  # processes; with `threads`, so many connections to the database at most: 2 * 4
 threads = 4
-max_requests = 10_000  # after which a process makes room for a new one
-max_requests_jitter = 1_000
 
 # On SIGTERM no request is accepted any more, and those under way are finished, for so long.
 # Whoever stops it must wait a little longer (TimeoutStopSec, stop_grace_period).
@@ -20,4 +20,5 @@ keepalive = 75  # seconds
 
 control_socket_disable = True
 logger_class = "backoffice.serving.Logger"
-worker_tmp_dir = "/dev/shm"  # noqa: S108  (signs of life: in memory, no disk hangs)
+# Signs of life go to memory where that can be, and not to a disk that may hang.
+worker_tmp_dir = "/dev/shm" if Path("/dev/shm").is_dir() else None  # noqa: S108
