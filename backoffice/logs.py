@@ -29,17 +29,17 @@ RULES = (
     # Whole bodies: JSON, or what Python shows of it.
     (re.compile(r"\{\s*\\?[\"'].*[}\"']|\[\s*\{.*\]", re.DOTALL), "(body)"),
     (re.compile(r"\b(\w+://)[^\s/@]*:[^\s/@]*@"), r"\1(password)@"),
-    (re.compile(r"\b(Bearer|Basic)\s+\S+", re.IGNORECASE), r"\1 (secret)"),
+    (re.compile(r"\b(Bearer|Basic)\s+[\w.~+/=-]{12,}", re.IGNORECASE), r"\1 (secret)"),
     (re.compile(r"\b(?:sk|rk|pk)_(?:test|live)_\w+|\bwhsec_[\w+/=-]+"), "(key)"),
     (re.compile(r"\b(\w+)_secret_\w+"), r"\1_secret_(key)"),
     (
         re.compile(
-            r"\b([\w-]*(?:password|passwd|secret|token|api_?key))(\W{0,3}[=:]\W{0,2})\S+",
+            r"(?<![\w-])([\w-]*(?:password|passwd|secret|token|api_?key))(\W{0,3}[=:]\W{0,2})\S+",
             re.IGNORECASE,
         ),
         r"\1\2(secret)",
     ),
-    (re.compile(r"[\w.+'%-]+(?:@|%40)[\w-]+(?:\.[\w-]+)+", re.IGNORECASE), "(email)"),
+    (re.compile(r"(?<![\w.+'%-])[\w.+'%-]+(?:@|%40)[\w-]+(?:\.[\w-]+)+", re.IGNORECASE), "(email)"),
 )
 SECRETS = (
     "ALERT_WEBHOOK_URL",
@@ -52,11 +52,14 @@ SECRETS = (
 )
 CONTROL = re.compile(r"[\x00-\x1f\x7f\u2028\u2029]")
 EVENT, OPERATION = re.compile(r"\bevt_\w+"), re.compile(r"\bop_[\w-]+")
+LONGEST = 20_000  # characters of a message
 FRAME = '  File "'  # how a traceback's frame begins: code, and no values
 
 
 def scrub(text: str) -> str:
-    """The text without what must not stand in a log."""
+    """The text without what must not stand in a log, and without its end if it is very long."""
+    if len(text) > LONGEST:
+        text = f"{text[:LONGEST]} ... ({len(text) - LONGEST:,} characters more)"
     for secret in _secrets():
         text = text.replace(secret, "(secret)")
     for pattern, instead in RULES:

@@ -1,7 +1,7 @@
 """The worker's jobs. Procrastinate finds them here; each may run twice without harm."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
 
@@ -48,13 +48,18 @@ def fresh_connection() -> Iterator[None]:
         close_old_connections()
 
 
+def in_words(counts: Mapping[str, int]) -> str:
+    """`3 processed, 1 failed`: a dictionary would be taken for a body, and left out of the log."""
+    return ", ".join(f"{number:,} {status}" for status, number in counts.items()) or "nothing"
+
+
 @app.task(name="billing.process_inbox", queueing_lock=QUEUEING_LOCK)
 def process_inbox() -> None:
     """Processes what is due in the inbox."""
     with fresh_connection():
         tally = worker.work(BATCHES)
         if tally.total:
-            logger.info("inbox: %s", tally.by_status)
+            logger.info("inbox: %s", in_words(tally.by_status))
         if tally.total >= BATCHES * worker.BATCH:
             wake_worker()
 
@@ -263,7 +268,8 @@ def recover(kind: str, since: str, until: str | None, critical: bool, actor: str
             critical_only=critical,
             actor=actor,
         )
-        logger.info("recovery %s: %s", recovery.pk, recovery.report.get("by_status"))
+        by_status = recovery.report.get("by_status", {})
+        logger.info("recovery %s: %s", recovery.pk, in_words(by_status))
 
 
 @app.task(name="billing.check_month", retry=ASK_AGAIN)

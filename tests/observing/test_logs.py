@@ -128,7 +128,7 @@ def test_what_helps_stays() -> None:
         "event evt_1 (invoice.paid) is dead: StripeUnavailableError: it answered 500.",
         'connection to server at "10.0.0.3", port 5432 failed: timeout expired',
         "Not Found: /admin/billing/inboxevent/17/change/",
-        "inbox: (body)",
+        "inbox: 3 processed, 1 failed",
         "job 17 (billing.tick) was left by a dead worker",
         "the token bucket has {n} left",
     ):
