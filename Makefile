@@ -10,7 +10,7 @@ WORKERS ?= 3
 SEEDS ?= 20
 
 .PHONY: help install demo demo-reset stop test lint bench bench-finance bench-search \
-	bench-reconcile bench-outage drill check-deploy year
+	bench-reconcile bench-outage drill drill-network check-deploy year
 .DEFAULT_GOAL := help
 
 help:
@@ -21,6 +21,7 @@ help:
 	@echo "make test        format, lint, types and the whole test suite"
 	@echo "make lint        format, lint and types alone"
 	@echo "make drill       breaks everything that there is, 20 lives long, and recovers; takes minutes"
+	@echo "make drill-network  web servers and workers on machines of their own, two cut off; needs root"
 	@echo "make check-deploy  installs into a clean folder as the image does, and tries it"
 	@echo "make year        a year of 1,000 customers, every row compared; takes many minutes"
 	@echo "make bench       our speed beside dj-stripe's own; takes minutes"
@@ -81,6 +82,9 @@ bench-search: install
 drill: install
 	@DJANGO_DEBUG=true DATABASE_URL=postgres://nobody@127.0.0.1:9/none \
 		$(VENV_PYTHON) manage.py drill --seeds $(SEEDS)
+
+drill-network: install
+	@DJANGO_SETTINGS_MODULE=tests.settings $(VENV_PYTHON) -m tests.network
 
 # DATABASE_URL names an empty database to try it on.
 check-deploy: install

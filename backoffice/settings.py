@@ -72,20 +72,26 @@ ALLOWED_HOSTS = [
 ]
 
 
-def read_database() -> dict[str, Any]:
-    """The one database, PostgreSQL, from DATABASE_URL; else the embedded server's."""
-    url = env.str("DATABASE_URL", default="").strip()
-    if not url:
-        if not DEBUG:
-            raise ImproperlyConfigured(
-                "DATABASE_URL is not set: give it a postgres:// address,"
-                " or set DJANGO_DEBUG=true to use the embedded server."
-            )
-        from backoffice.postgres import database_url
+# A machine that is cut off is noticed within a minute or so, by either side: the client's requests
+# fail and are tried again, and the server rolls back what it held locked. Without this each side
+# would wait for hours. Of a Unix socket none of it is true, and none of it does harm.
+NOTICED = {
+    "connect_timeout": 10,  # seconds
+    "keepalives_idle": 30,
+    "keepalives_interval": 10,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 60_000,  # milliseconds
+}
+NOTICED_BY_SERVER = (
+    "-c tcp_keepalives_idle=30 -c tcp_keepalives_interval=10 -c tcp_keepalives_count=3"
+    " -c tcp_user_timeout=60000"
+)
 
-        url = database_url()
+
+def read_address(name: str, url: str) -> dict[str, Any]:
+    """What Django needs to know of the database at a postgres:// address."""
     malformed = ImproperlyConfigured(
-        "DATABASE_URL is malformed: it must be like postgres://user:password@host:5432/name."
+        f"{name} is malformed: it must be like postgres://user:password@host:5432/name."
     )
     # Looked at first: django-environ would print an unknown one, its password included.
     if not re.match(r"postgres(ql)?://", url):
@@ -99,11 +105,42 @@ def read_database() -> dict[str, Any]:
     database["HOST"] = unquote(database["HOST"] or "")
     database["CONN_MAX_AGE"] = 60
     database["CONN_HEALTH_CHECKS"] = True
+    database["OPTIONS"] = NOTICED | database.get("OPTIONS", {})
     return database
+
+
+def read_database() -> dict[str, Any]:
+    """The one database, PostgreSQL, from DATABASE_URL; else the embedded server's."""
+    url = env.str("DATABASE_URL", default="").strip()
+    if not url:
+        if not DEBUG:
+            raise ImproperlyConfigured(
+                "DATABASE_URL is not set: give it a postgres:// address,"
+                " or set DJANGO_DEBUG=true to use the embedded server."
+            )
+        from backoffice.postgres import database_url
+
+        url = database_url()
+    database = read_address("DATABASE_URL", url)
+    database["OPTIONS"].setdefault("options", NOTICED_BY_SERVER)
+    return database
+
+
+def read_pool() -> dict[str, Any] | None:
+    """The same database through a pool in transaction mode, from DATABASE_POOL_URL.
+
+    Only the web server goes through it (backoffice.wsgi): what is the session's own, such as a
+    lock or a cursor outside a transaction, would end up in somebody else's there.
+    """
+    url = env.str("DATABASE_POOL_URL", default="").strip()
+    if not url:
+        return None
+    return read_address("DATABASE_POOL_URL", url) | {"DISABLE_SERVER_SIDE_CURSORS": True}
 
 
 EMBEDDED_POSTGRES = DEBUG and not env.str("DATABASE_URL", default="").strip()
 DATABASES = {"default": read_database()}
+DATABASE_POOL = read_pool()
 
 # Stripe. The key is not needed to migrate, check or log in, so it may be absent;
 # whatever talks to Stripe then says so (billing.gateway.client).

@@ -11,14 +11,42 @@ from itertools import islice
 from typing import Any, TypeVar
 
 import orjson
-from django.db import connection, transaction
+from django.db import DEFAULT_DB_ALIAS, connection, connections, transaction
+from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.postgresql.base import ServerBindingCursor
 from django.db.backends.utils import CursorWrapper
+from django.db.models import Model, QuerySet
 
 Row = TypeVar("Row")
+AnyModel = TypeVar("AnyModel", bound=Model)
+DIRECT = "direct"
 CHUNK = 2_000  # rows that `stream` reads at a time
 TEXTS = "ARRAY(SELECT json_array_elements_text(%s::json))"
 """An array of texts from one parameter, `as_json` of them."""
+
+
+def use_pool(pool: Mapping[str, Any]) -> None:
+    """From now on, this process reaches the database through a pool in transaction mode.
+
+    What needs a session of its own still has one, which it gives back after the request.
+    """
+    known: dict[str, dict[str, Any]] = connections.settings
+    own = known[DEFAULT_DB_ALIAS]
+    known[DIRECT] = own | {"CONN_MAX_AGE": 0}
+    known[DEFAULT_DB_ALIAS] = own | dict(pool)
+
+
+def direct() -> BaseDatabaseWrapper:
+    """The connection whose session is our own until we close it: behind a pool another one.
+
+    It is for locks of the session's, and for cursors that live outside a transaction.
+    """
+    return connections[DIRECT] if DIRECT in connections.settings else connections[DEFAULT_DB_ALIAS]
+
+
+def directly(rows: "QuerySet[AnyModel, Row]") -> "QuerySet[AnyModel, Row]":
+    """The same rows, read so that memory is flat, by `iterator`."""
+    return rows if connection.in_atomic_block else rows.using(direct().alias)
 
 
 def cursor() -> CursorWrapper:
@@ -48,7 +76,8 @@ def stream(sql: str, params: Mapping[str, Any] | Sequence[Any] = ()) -> Iterator
 
     The server keeps the result, so that memory is flat however many they are.
     """
-    with connection.chunked_cursor() as chunked:
+    session = connection if connection.in_atomic_block else direct()
+    with session.chunked_cursor() as chunked:
         chunked.execute(sql, params)
         first = chunked.fetchmany(CHUNK)
         names = [column.name for column in chunked.description or ()]
@@ -98,12 +127,12 @@ def held(name: str, refusal: Callable[[], Exception]) -> Iterator[None]:
 
     Raises what `refusal` makes where another process holds it.
     """
-    with connection.cursor() as cursor:
+    with direct().cursor() as cursor:
         cursor.execute("SELECT pg_try_advisory_lock(hashtextextended(%s, 2))", [name])
         if not cursor.fetchone()[0]:
             raise refusal()
     try:
         yield
     finally:
-        with connection.cursor() as cursor:
+        with direct().cursor() as cursor:
             cursor.execute("SELECT pg_advisory_unlock(hashtextextended(%s, 2))", [name])

@@ -30,6 +30,7 @@ from billing.admin.export import CHUNK, cell
 from billing.admin.filters import choices_filter, since_filter
 from billing.admin.forms import OperationForm
 from billing.admin.operations import PAGES, OperationPage, why
+from billing.database import directly
 from billing.gateway.client import GatewayError
 from billing.models import BulkItem, BulkJob
 from billing.operations import bulk
@@ -151,7 +152,8 @@ def result_lines(job: BulkJob) -> Iterator[str]:
     writer = csv.writer(Echo())
     names = ("target", "status", "said", "finished_at")
     yield str(writer.writerow(names))
-    for row in job.items.order_by("id").values_list(*names).iterator(chunk_size=CHUNK):
+    items = job.items.order_by("id").values_list(*names)
+    for row in directly(items).iterator(chunk_size=CHUNK):
         yield str(writer.writerow([cell(value) for value in row]))
 
 

@@ -13,6 +13,7 @@ from django.http import HttpRequest, HttpResponseBase, StreamingHttpResponse
 from django.urls import URLPattern, path, reverse
 from unfold.admin import ModelAdmin
 
+from billing.database import directly
 from billing.operations.base import Actor
 from billing.operations.finance import record_export
 from billing.permissions import EXPORT
@@ -70,7 +71,7 @@ def lines(rows: QuerySet[Any], fields: "list[Field[Any, Any]]") -> Iterator[str]
     writer = csv.writer(Echo())
     yield str(writer.writerow([field.name for field in fields]))
     values = rows.values_list(*[field.name for field in fields])
-    for row in values.iterator(chunk_size=CHUNK):
+    for row in directly(values).iterator(chunk_size=CHUNK):
         yield str(writer.writerow([cell(value) for value in row]))
 
 

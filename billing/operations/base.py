@@ -19,11 +19,12 @@ from typing import Any, ClassVar, Self
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import AbstractBaseUser, AnonymousUser, PermissionsMixin
 from django.core.serializers.json import DjangoJSONEncoder
-from django.db import DatabaseError, InterfaceError, OperationalError, connection, transaction
+from django.db import DatabaseError, InterfaceError, OperationalError, transaction
 from django.db.models.functions import Now
 from django.utils import timezone
 from procrastinate.contrib.django import app
 
+from billing.database import direct
 from billing.gateway.client import GatewayError
 from billing.log_context import about, log_context
 from billing.models import BillingEvent, Incident, OperationRecord, ReasonCode, acting_as
@@ -471,7 +472,7 @@ def one_at_a_time(subject: str) -> Iterator[None]:
     A lock of the session's and not of a transaction's, since Stripe is asked within.
     Raises OperationError where another one does not come to its end.
     """
-    with connection.cursor() as cursor:
+    with direct().cursor() as cursor:
         cursor.execute("SELECT set_config('lock_timeout', %s, false)", [f"{TURN}s"])
         try:
             cursor.execute("SELECT pg_advisory_lock(hashtextextended(%s, 1))", [subject])
@@ -485,7 +486,7 @@ def one_at_a_time(subject: str) -> Iterator[None]:
         yield
     finally:
         # Where the connection is gone, so is the lock.
-        with suppress(DatabaseError, InterfaceError), connection.cursor() as cursor:
+        with suppress(DatabaseError, InterfaceError), direct().cursor() as cursor:
             cursor.execute("SELECT pg_advisory_unlock(hashtextextended(%s, 1))", [subject])
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 
+from billing.database import directly
 from billing.models import MonthClose, RevenueEntry
 from billing.revenue import closing
 from billing.revenue.asked import Asked, InvalidReportError
@@ -88,7 +89,7 @@ class ClosingReport(Report):
         match drill.get("of"):
             case "closed":
                 frozen = close.frozen.filter(currency=currency).exclude(item=Item.OUT_OF_BAND)
-                rows = frozen.order_by("at", "id").values(*closing.COLUMNS).iterator()
+                rows = directly(frozen.order_by("at", "id").values(*closing.COLUMNS)).iterator()
                 return Table("behind", f"{close}, as it was closed", FROZEN, rows)
             case "changed":
                 found = _of(currency, closing.changed(close))

@@ -36,6 +36,7 @@ MALFORMED = [
     ("LOG_FORMAT", "tell-nobody"),
     ("METRICS_TOKEN", "tell-nobody"),
     ("POSTGRES_BIN", "tell-nobody"),
+    ("DATABASE_POOL_URL", "mysql://billing:tell-nobody@127.0.0.1/billing"),
     ("DATABASE_URL", "mysql://billing:tell-nobody@127.0.0.1/billing"),
     ("DATABASE_URL", "tell-nobody"),
     ("DATABASE_URL", "postgress://billing:tell-nobody@127.0.0.1/billing"),

@@ -12,6 +12,7 @@ VARIABLES = {
     "ALERT_WEBHOOK_URL": "",
     "BACKUP_FOLDER": "",
     "BACKUP_KEEP_DAYS": "",
+    "DATABASE_POOL_URL": "",
     "DATABASE_URL": "",
     "DJANGO_ALLOWED_HOSTS": "",
     "DJANGO_DEBUG": "true",

@@ -42,6 +42,11 @@ def chromium_arguments() -> list[str]:
     return [*CHROMIUM_ARGUMENTS, *(["--no-sandbox"] if os.geteuid() == 0 else [])]
 
 
+def find_pgbouncer() -> str | None:
+    """The path of pgbouncer; a package puts it where only root looks."""
+    return shutil.which("pgbouncer") or shutil.which("pgbouncer", path="/usr/sbin:/usr/local/sbin")
+
+
 def find_stripe_cli() -> str | None:
     """The path of Stripe's official CLI: where `.ci/run` installs it, else on PATH.
 
@@ -92,6 +97,7 @@ TOOLS = {
         "npm install --prefix .local/stripe-cli @stripe/cli@1.52.0",
     ),
     "jq": Tool("jq", lambda: shutil.which("jq"), "apt-get install jq"),
+    "pgbouncer": Tool("pgbouncer", find_pgbouncer, "apt-get install pgbouncer"),
 }
 
 
