@@ -7,6 +7,7 @@ from collections.abc import Callable
 from django.http import HttpRequest, HttpResponse
 
 from billing.log_context import about
+from billing.tracing import span
 
 REQUEST_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{7,63}")
 
@@ -54,7 +55,10 @@ class RequestIds:
     def __call__(self, request: HttpRequest) -> HttpResponse:
         given = request.headers.get("X-Request-ID", "")
         request_id = given if REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
-        with about(request=request_id):
+        with about(request=request_id), span(f"{request.method} request", request=request_id) as it:
             response = self.get_response(request)
+            match = request.resolver_match
+            it.set_attribute("http.route", match.route if match else "")
+            it.set_attribute("http.response.status_code", response.status_code)
         response.headers["X-Request-ID"] = request_id
         return response

@@ -18,6 +18,7 @@ from django.templatetags.static import static
 from django.urls import reverse_lazy
 
 from backoffice.sidebar import SIDEBAR
+from backoffice.telemetry import report_errors, send_traces
 from billing.revenue.accounts import ACCOUNTS
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -481,6 +482,24 @@ LOGGING = {
         "django.server": {"handlers": ["stderr"], "level": "INFO", "propagate": False},
     },
 }
+
+# Where errors and traces go, if anywhere (backoffice.telemetry).
+SENTRY_DSN = read_text(
+    "SENTRY_DSN",
+    r"https?://\w+@[^\s/]+(/[^\s]*)?/\d+",
+    "the DSN of a project at Sentry, such as https://key@sentry.example.com/1",
+    default="",
+)
+OTEL_EXPORTER_OTLP_ENDPOINT = read_text(
+    "OTEL_EXPORTER_OTLP_ENDPOINT",
+    r"https?://[^\s/@]+(/[^\s]*)?",
+    "the address of a collector that takes OTLP over HTTP, such as http://127.0.0.1:4318",
+    default="",
+)
+if SENTRY_DSN:
+    report_errors(SENTRY_DSN)
+if OTEL_EXPORTER_OTLP_ENDPOINT:
+    send_traces(OTEL_EXPORTER_OTLP_ENDPOINT)
 
 UNFOLD = {
     "SITE_TITLE": "Billing Back Office",

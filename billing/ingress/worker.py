@@ -32,6 +32,7 @@ from billing.log_context import about
 from billing.mirror import account, store
 from billing.models import InboxEvent
 from billing.projection.intake import Intake, bring_in
+from billing.tracing import span
 
 logger = logging.getLogger(__name__)
 
@@ -160,6 +161,11 @@ def take(event_ids: Iterable[str]) -> list[Claimed]:
 
 def process_rows(rows: Sequence[Claimed], actor: str = STRIPE) -> list[EventResult]:
     """A batch in one transaction; one by one where that fails."""
+    with span("process events", events=len(rows), first=rows[0].event_id if rows else ""):
+        return _process(rows, actor)
+
+
+def _process(rows: Sequence[Claimed], actor: str) -> list[EventResult]:
     if len(rows) > 1:
         try:
             return _commit(rows, actor)

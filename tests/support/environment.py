@@ -25,9 +25,11 @@ VARIABLES = {
     "JOURNAL_ACCOUNTS": "",
     "LOG_FORMAT": "",
     "METRICS_TOKEN": "",
+    "OTEL_EXPORTER_OTLP_ENDPOINT": "",
     "POSTGRES_BIN": "",
     "PUBLIC_URL": "",
     "REPORT_TIME_ZONE": "",
+    "SENTRY_DSN": "",
     # Nothing listens there: a test that talks to Stripe asks for the `sandbox` fixture.
     "STRIPE_API_BASE": "http://127.0.0.1:9",
     "STRIPE_API_VERSION": "",
