@@ -1,46 +1,93 @@
-"""Headers that Django does not set by itself."""
+"""What every answer carries, and what is refused before anything looks at it."""
 
 import re
 import uuid
 from collections.abc import Callable
+from typing import cast
 
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed
+from django.middleware.security import SecurityMiddleware
+from django.shortcuts import render
 
+from backoffice.policies import policy_for
+from billing import rate_limits
 from billing.log_context import about
+from billing.rate_limits import Limit
 from billing.tracing import span
 
 REQUEST_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{7,63}")
+METHODS = ("GET", "HEAD", "OPTIONS", "POST")
+NEVER = ("CONNECT", "TRACE", "TRACK")  # what would send back headers that no script may read
+# What neither the views nor Django say for themselves.
+HEADERS = {
+    "Cache-Control": "no-store",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Permissions-Policy": ", ".join(
+        f"{feature}=()"
+        for feature in (
+            *("accelerometer", "browsing-topics", "camera", "display-capture", "geolocation"),
+            *("gyroscope", "hid", "magnetometer", "microphone", "midi", "payment", "serial"),
+            *("usb", "xr-spatial-tracking"),
+        )
+    ),
+    "X-Frame-Options": "DENY",
+    "X-Permitted-Cross-Domain-Policies": "none",
+}
+# The webhook counts only what it refuses (billing.ingress.views).
+UNLIMITED = ("/webhooks/stripe",)
+BILLING_PAGES = "/billing"
 
-# Unfold's dialogs run on Alpine, which evaluates expressions, and its charts set styles
-# inline; nothing else is let through (COMPONENTS: Unfold).
-CONTENT_SECURITY_POLICY = "; ".join(
-    [
-        "default-src 'self'",
-        "script-src 'self' 'unsafe-eval'",
-        "style-src 'self' 'unsafe-inline'",
-        "img-src 'self' data:",
-        "font-src 'self' data:",
-        "object-src 'none'",
-        "base-uri 'self'",
-        "form-action 'self'",
-        "frame-ancestors 'none'",
-    ]
-)
+GetResponse = Callable[[HttpRequest], HttpResponse]
 
 
-class SecurityHeaders:
-    """Adds the content security policy and the permissions policy to every answer."""
+class SecurityHeaders(SecurityMiddleware):
+    """Django's own headers and ours on every answer, those of errors and static files, too.
 
-    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+    It is the outermost: a refused host or a redirect to TLS leaves by no middleware within the
+    one that it comes from. The redirect itself stays with Django's own, right after it.
+    """
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        if request.method in NEVER:
+            return self.process_response(request, HttpResponseNotAllowed(METHODS))
+        return cast(HttpResponse, super().__call__(request))
+
+    def process_request(self, request: HttpRequest) -> None:
+        """Nothing: see above."""
+
+    def process_response(self, request: HttpRequest, response: HttpResponse) -> HttpResponse:
+        response = super().process_response(request, response)
+        response.headers.setdefault("Content-Security-Policy", policy_for(request))
+        for name, value in HEADERS.items():
+            response.headers.setdefault(name, value)
+        return response
+
+
+class RateLimits:
+    """Refuses strangers who ask too often (billing.rate_limits), with 429 and Retry-After."""
+
+    def __init__(self, get_response: GetResponse) -> None:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
-        response = self.get_response(request)
-        response.headers.setdefault("Content-Security-Policy", CONTENT_SECURITY_POLICY)
-        response.headers.setdefault(
-            "Permissions-Policy", "camera=(), geolocation=(), microphone=(), payment=()"
-        )
+        limit = limit_of(request)
+        seconds = rate_limits.take(limit, request) if limit else 0
+        if not seconds:
+            return self.get_response(request)
+        response = render(request, "429.html", {"seconds": seconds}, status=429)
+        response["Retry-After"] = str(seconds)
         return response
+
+
+def limit_of(request: HttpRequest) -> Limit | None:
+    """The limit that a request counts towards; none for who is logged in."""
+    if request.path.startswith(UNLIMITED):
+        return None
+    if request.path.startswith(BILLING_PAGES):
+        return rate_limits.BILLING_PAGE
+    if request.user.is_authenticated:
+        return None
+    return rate_limits.LOG_IN if request.method == "POST" else rate_limits.ELSE
 
 
 class RequestIds:

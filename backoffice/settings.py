@@ -358,14 +358,15 @@ INSTALLED_APPS = [
 
 MIDDLEWARE = [
     "backoffice.middleware.RequestIds",
+    "backoffice.middleware.SecurityHeaders",
     "billing.observing.probes.Probes",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
-    "backoffice.middleware.SecurityHeaders",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "backoffice.middleware.RateLimits",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "axes.middleware.AxesMiddleware",
@@ -433,23 +434,54 @@ AXES_COOLOFF_TIME = 0.25  # hours
 AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
 AXES_RESET_ON_SUCCESS = True
 AXES_VERBOSE = False
+AXES_CLIENT_IP_CALLABLE = "billing.rate_limits.client_address"
 
-# Behind TLS, unless this is a developer's machine.
+# Behind TLS, unless this is a developer's machine. The prefix has browsers refuse a cookie that
+# another host of the domain, or plain HTTP, would put in its place.
+COOKIE_PREFIX = "" if DEBUG else "__Host-"
+SESSION_COOKIE_NAME = f"{COOKIE_PREFIX}sessionid"
 SESSION_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SECURE = not DEBUG
+# Lax: links in letters and chats lead to pages of the back office, without a second log-in.
+SESSION_COOKIE_SAMESITE = "Lax"
 SESSION_COOKIE_AGE = 12 * 60 * 60  # seconds: one working day
+CSRF_COOKIE_NAME = f"{COOKIE_PREFIX}csrftoken"
+CSRF_COOKIE_HTTPONLY = True  # forms carry the token, no script reads it
 CSRF_COOKIE_SECURE = not DEBUG
+CSRF_COOKIE_SAMESITE = "Lax"
 CSRF_TRUSTED_ORIGINS = [
     f"{urlsplit(PUBLIC_URL).scheme}://{urlsplit(PUBLIC_URL).netloc}",
 ]
+# In the session: the other storage is a cookie, which would carry names and amounts.
+MESSAGE_STORAGE = "django.contrib.messages.storage.session.SessionStorage"
+
+# How many of our own proxies stand before the web server, each adding to X-Forwarded-For: so far
+# its word on who asks is believed (billing.rate_limits), and that on TLS, which the outermost must
+# set or remove. 0 where the web server itself is what people reach.
+TRUSTED_PROXIES = int(
+    read_text(
+        "TRUSTED_PROXIES",
+        r"\d",
+        "the number of proxies before the web server, such as 1",
+        default="0" if DEBUG else "1",
+    )
+)
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if TRUSTED_PROXIES else None
 SECURE_SSL_REDIRECT = not DEBUG
-SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+# No redirect of what no person asks for: a sender would never notice that its first request, body
+# and all, went over plain HTTP. The webhook refuses it.
+SECURE_REDIRECT_EXEMPT = [r"^webhooks/"]
 SECURE_HSTS_SECONDS = 0 if DEBUG else 365 * 24 * 60 * 60
 SECURE_HSTS_INCLUDE_SUBDOMAINS = not DEBUG
 SECURE_HSTS_PRELOAD = not DEBUG
 SECURE_REFERRER_POLICY = "same-origin"
 X_FRAME_OPTIONS = "DENY"
+
+# No page takes files. An event may have 512 KiB (billing.ingress.views); the largest form is a
+# page of a worklist, all of it ticked.
+DATA_UPLOAD_MAX_NUMBER_FILES = 0
 DATA_UPLOAD_MAX_MEMORY_SIZE = 2 * 1024 * 1024
+DATA_UPLOAD_MAX_NUMBER_FIELDS = 1000
 
 # dj-stripe's W002 warns of STRIPE_API_HOST without DEBUG; here it is set only where
 # STRIPE_API_BASE was set on purpose, and that is said in .env.example.
@@ -518,6 +550,9 @@ UNFOLD = {
     "DASHBOARD_CALLBACK": "billing.admin.home.dashboard",
     "SIDEBAR": SIDEBAR,
     "COMMAND": {"search_callback": "billing.admin.anything.palette"},
-    "SCRIPTS": [lambda request: static("billing/search.js")],
+    "SCRIPTS": [
+        lambda request: static("billing/htmx.js"),
+        lambda request: static("billing/search.js"),
+    ],
     "STYLES": [lambda request: static("billing/charts.css")],
 }

@@ -11,6 +11,7 @@ from django.utils import timezone
 from procrastinate import RetryStrategy
 from procrastinate.contrib.django import app
 
+from billing import rate_limits
 from billing.alerts import heartbeat, rules, telling
 from billing.alerts.watch import watch as watch_rules
 from billing.gateway.client import GatewayError
@@ -123,6 +124,14 @@ def mend_mirror(timestamp: int) -> None:
     """Every ten minutes: references that a process killed after its commit left open."""
     with fresh_connection():
         store.mend()
+
+
+@app.periodic(cron="*/10 * * * *")
+@app.task(name="billing.forget_rate_limits", queueing_lock="billing.forget_rate_limits")
+def forget_rate_limits(timestamp: int) -> None:
+    """Every ten minutes: strangers who ask no more."""
+    with fresh_connection():
+        rate_limits.forget()
 
 
 @app.periodic(cron="*/10 * * * *")

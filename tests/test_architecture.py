@@ -11,7 +11,10 @@ PACKAGE = ROOT / "billing"
 # Lower layers first; a module imports its own layer and lower ones. Modules of one layer
 # that must not know each other stand apart by name.
 LAYERS = (
-    ("models", "formatting", "permissions", "database", "signed_links", "log_context", "tracing"),
+    (
+        *("models", "formatting", "permissions", "database", "signed_links", "log_context"),
+        *("tracing", "rate_limits"),
+    ),
     ("gateway",),
     ("mirror",),
     ("projection",),

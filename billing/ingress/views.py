@@ -8,12 +8,14 @@ from django.http import HttpRequest, HttpResponse
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_POST
 
+from billing import rate_limits
 from billing.ingress import inbox
 from billing.ingress.signature import SignatureError, verify
 
 logger = logging.getLogger(__name__)
 
 MAX_BODY = 512 * 1024  # bytes
+TEXT = "text/plain; charset=utf-8"
 
 
 @csrf_exempt
@@ -29,11 +31,11 @@ def stripe_webhook(request: HttpRequest) -> HttpResponse:
         verify(body, request.headers.get("Stripe-Signature", ""), settings.STRIPE_WEBHOOK_SECRETS)
         event = inbox.parse(body)
     except inbox.RejectedError as error:
-        return _refuse(error.status, str(error), error.detail)
+        return _refuse(request, error.status, str(error), error.detail)
     except SignatureError as error:
-        return _refuse(400, str(error))
+        return _refuse(request, 400, str(error))
     _keep(event)
-    return HttpResponse("received", content_type="text/plain")
+    return HttpResponse("received", content_type=TEXT)
 
 
 def _keep(event: inbox.IncomingEvent) -> None:
@@ -51,10 +53,12 @@ def _keep(event: inbox.IncomingEvent) -> None:
 
 
 def _read(request: HttpRequest) -> bytes:
-    """The body, unless it says of itself, or turns out, to be too large.
+    """The body, unless it came in the clear, or is too large, by its own word or in truth.
 
     Without a Content-Length, as in a chunked request, Django would read an empty body.
     """
+    if settings.SECURE_SSL_REDIRECT and not request.is_secure():
+        raise inbox.RejectedError("plain HTTP", status=403)
     if "Transfer-Encoding" in request.headers:
         raise inbox.RejectedError("no Content-Length", status=411)
     try:
@@ -69,7 +73,18 @@ def _read(request: HttpRequest) -> bytes:
     return bytes(body)
 
 
-def _refuse(status: int, reason: str, detail: str = "") -> HttpResponse:
+def _refuse(request: HttpRequest, status: int, reason: str, detail: str = "") -> HttpResponse:
+    """A refusal, counted; of an address that is refused too often, no more than a short no.
+
+    The limit comes after the signature: what Stripe has signed never waits for anybody.
+    """
+    if seconds := rate_limits.take(rate_limits.WEBHOOK, request):
+        return HttpResponse(
+            "refused: too many bad requests",
+            status=429,
+            content_type=TEXT,
+            headers={"Retry-After": str(seconds)},
+        )
     logger.warning("webhook refused: %s%s", reason, f" ({detail})" if detail else "")
     inbox.count_rejection(reason, detail)
-    return HttpResponse(f"refused: {reason}", status=status, content_type="text/plain")
+    return HttpResponse(f"refused: {reason}", status=status, content_type=TEXT)

@@ -37,6 +37,7 @@ from billing.models.operations import (
 )
 from billing.models.payments import BillingPayment
 from billing.models.purchases import InvoicePayment, PaymentReversal, Purchase
+from billing.models.rate_limits import RateLimit
 from billing.models.reconciliation import (
     FindingRecord,
     ReconciliationRun,
@@ -101,6 +102,7 @@ __all__ = [
     "PaymentReversal",
     "Payout",
     "Purchase",
+    "RateLimit",
     "ReasonCode",
     "ReconciliationRun",
     "ReconciliationSlice",

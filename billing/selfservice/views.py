@@ -160,4 +160,4 @@ def show(
 def robots(request: HttpRequest) -> HttpResponse:
     """Nothing here is for search engines."""
     rules = "User-agent: *\nDisallow: /billing/\nDisallow: /admin/\n"
-    return HttpResponse(rules, content_type="text/plain")
+    return HttpResponse(rules, content_type="text/plain; charset=utf-8")

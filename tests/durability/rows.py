@@ -20,7 +20,7 @@ Contents = dict[str, Counter[str]]
 TABLES = "SELECT table_name FROM information_schema.tables WHERE table_name ~ %s ORDER BY 1"
 OURS = "^(billing|djstripe|lead|credit)_"
 REFUSALS = "billing_webhook_rejections"
-WATCHERS = "^billing_(alert|watched|reconciliation|findings|request_pace)"
+WATCHERS = "^billing_(alert|watched|reconciliation|findings|request_pace|rate_limits)"
 # What the worker reads and derives every ten minutes, whatever it has had until then.
 TIMED = (
     "^billing_(balance_|bridge_days|payouts|revenue_entries|subscription_states"

@@ -306,7 +306,7 @@ def test_an_event_of_any_depth_is_kept_or_refused(field: str) -> None:
 
 def test_every_answer_is_plain_text() -> None:
     for response in (deliver(as_body(event())), deliver(b"")):
-        assert response.headers["Content-Type"] == "text/plain"
+        assert response.headers["Content-Type"] == "text/plain; charset=utf-8"
 
 
 def test_a_delivery_costs_few_statements(django_assert_num_queries: Any) -> None:

@@ -92,6 +92,7 @@ LEFT_OUT: dict[type[Model], str] = {
     m.WatchedRule: _OF_THE_MOMENT,
     m.WebhookRejection: _OF_THE_MOMENT,
     m.RequestPace: _OF_THE_MOMENT,
+    m.RateLimit: _OF_THE_MOMENT,
     m.ReconciliationSlice: _OF_THE_MOMENT,
     m.ReconciliationSuspect: _OF_THE_MOMENT,
     m.MissedEvent: _OF_THE_MOMENT,
