@@ -11,11 +11,14 @@ from django.shortcuts import render
 
 from backoffice.policies import policy_for
 from billing import rate_limits
+from billing.formatting import TURNED
 from billing.log_context import about
 from billing.rate_limits import Limit
 from billing.tracing import span
 
 REQUEST_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{7,63}")
+# In UTF-8: what turns the direction of text (billing.formatting).
+TURNING = re.compile(rb"\xe2\x80[\xaa-\xae]|\xe2\x81[\xa6-\xa9]")
 METHODS = ("GET", "HEAD", "OPTIONS", "POST")
 NEVER = ("CONNECT", "TRACE", "TRACK")  # what would send back headers that no script may read
 # What neither the views nor Django say for themselves.
@@ -60,6 +63,23 @@ class SecurityHeaders(SecurityMiddleware):
         response.headers.setdefault("Content-Security-Policy", policy_for(request))
         for name, value in HEADERS.items():
             response.headers.setdefault(name, value)
+        return response
+
+
+class ReadingOrder:
+    """Shows what turns the direction of text on pages, instead of letting it do so.
+
+    Customers choose their names, and all of them are shown among amounts and verdicts.
+    """
+
+    def __init__(self, get_response: GetResponse) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        response = self.get_response(request)
+        is_page = response.headers.get("Content-Type", "").startswith("text/html")
+        if is_page and not response.streaming and TURNING.search(response.content):
+            response.content = TURNING.sub(TURNED.encode(), response.content)
         return response
 
 

@@ -1,6 +1,7 @@
 """Money, times and JSON as people read them."""
 
 import json
+import re
 from datetime import UTC, datetime
 from typing import Any
 
@@ -28,6 +29,15 @@ ZERO_DECIMAL = frozenset(
     ]
 )
 THREE_DECIMAL = frozenset(["bhd", "jod", "kwd", "omr", "tnd"])
+
+# What turns the direction of all that follows it, such as in a name that reads as another amount.
+TURNING = re.compile("[\u202a-\u202e\u2066-\u2069]")
+TURNED = "\ufffd"  # what stands in its place, to be seen
+
+
+def in_reading_order(text: str) -> str:
+    """A text whose letters are read in the order in which they stand, whoever wrote it."""
+    return TURNING.sub(TURNED, text)
 
 
 def exponent(currency: str) -> int:

@@ -202,4 +202,4 @@ def user_lines(row: Assessment) -> Iterator[str]:
     writer = csv.writer(Echo())
     yield str(writer.writerow(["user_id", "checks"]))
     for user in row.users:
-        yield str(writer.writerow([cell(user), ", ".join(named.get(user, []))]))
+        yield str(writer.writerow([cell(user), cell(", ".join(named.get(user, [])))]))

@@ -80,5 +80,5 @@ def cell(value: Any) -> Any:
     if isinstance(value, datetime):
         return value.astimezone(UTC).isoformat()
     if isinstance(value, dict | list):
-        return json.dumps(value, ensure_ascii=False)
+        return safe(json.dumps(value, ensure_ascii=False))
     return safe(value) if isinstance(value, str) else value

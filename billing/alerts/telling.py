@@ -17,7 +17,7 @@ from django.core.mail import EmailMessage, get_connection
 from django.db import connection
 
 from billing.alerts.firing import row_page
-from billing.formatting import format_span, format_time
+from billing.formatting import format_span, format_time, in_reading_order
 from billing.incidents.told import TEAM
 from billing.models import Alert, AlertMessage
 
@@ -124,15 +124,16 @@ class Words:
             return cls.of_alert(message.alert, message.occasion)
         assert message.entry is not None  # noqa: S101  (a message without an alert is an entry's)
         incident = message.entry.incident
-        title = f"Incident: {' '.join(incident.title.split())}"
-        return cls(title, message.entry.text, f"{settings.PUBLIC_URL}{row_page(incident)}")
+        title = in_reading_order(f"Incident: {' '.join(incident.title.split())}")
+        detail = in_reading_order(message.entry.text)
+        return cls(title, detail, f"{settings.PUBLIC_URL}{row_page(incident)}")
 
     @classmethod
     def of_alert(cls, alert: Alert, occasion: str) -> "Words":
         url = f"{settings.PUBLIC_URL}{alert.page}"
-        title = " ".join(alert.title.split())
+        title = in_reading_order(" ".join(alert.title.split()))
         if occasion == Occasion.OPENED:
-            return cls(title, alert.detail, url)
+            return cls(title, in_reading_order(alert.detail), url)
         return cls(f"Resolved: {title}", f"It is over. {lasted(alert)}", url)
 
 

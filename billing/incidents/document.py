@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import UTC
 from typing import Any
 
-from billing.formatting import format_time, iso_time
+from billing.formatting import format_time, in_reading_order, iso_time
 from billing.incidents import wording
 from billing.incidents.figures import kept_or_now
 from billing.incidents.scope import SHOWN, touched
@@ -187,4 +187,4 @@ def _section(section: Section) -> Iterator[str]:
 
 def plain(text: str) -> str:
     """One line of text as Markdown shows it."""
-    return MARKED.sub(r"\\\1", " ".join(str(text).split()))
+    return MARKED.sub(r"\\\1", in_reading_order(" ".join(str(text).split())))

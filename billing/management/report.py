@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
@@ -14,9 +15,11 @@ from django.utils import timezone
 from billing.formatting import exponent
 from billing.revenue.asked import InvalidReportError, parsed_day, parsed_zone
 from billing.revenue.days import ONE_DAY, last_days, midnight
+from billing.revenue.exporting import safe
 
 LAST_DAYS = 7  # the window of a report unless its days are named
 MOST_DAYS = 400  # that one report has
+NUMBER = re.compile(r"-?\d+(\.\d+)?")
 
 
 def add_days(parser: CommandParser) -> None:
@@ -66,12 +69,16 @@ def shown_days(said: dict[str, Any]) -> str:
 
 
 def as_csv(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> list[str]:
-    """The lines of a CSV document."""
+    """The lines of a CSV document, in which nothing but a number begins like a formula."""
     written = io.StringIO()
     writer = csv.writer(written, lineterminator="\n")
     writer.writerow(header)
-    writer.writerows(rows)
+    writer.writerows([_cell(value) for value in row] for row in rows)
     return written.getvalue().splitlines()
+
+
+def _cell(value: Any) -> Any:
+    return safe(value) if isinstance(value, str) and not NUMBER.fullmatch(value) else value
 
 
 def in_units(amount: int, currency: str) -> str:

@@ -12,6 +12,7 @@ from django.db.models import Q, QuerySet
 from django.db.models.functions import Now
 from django.urls import reverse
 
+from billing.formatting import in_reading_order
 from billing.models import OperationRecord, acting_as
 from billing.operations.base import (
     Actor,
@@ -111,7 +112,7 @@ def tell_approvers(record_id: int) -> int:
     addresses = sorted(_addresses(record))
     title = named(record.name).title
     page = reverse("admin:billing_approval", args=[record.pk])
-    text = (
+    text = in_reading_order(
         f"{record.actor} asks for: {title} ({record.subject}).\n\n"
         f"{record.plan.get('summary', '')}\n{record.approval}\n\nReason: {record.reason}\n\n"
         f"Approve or reject it: {settings.PUBLIC_URL}{page}\n"

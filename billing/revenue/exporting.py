@@ -15,10 +15,11 @@ from typing import Any
 import xlsxwriter
 
 from billing.database import closing
-from billing.formatting import exponent, iso_time
+from billing.formatting import exponent, in_reading_order, iso_time
 from billing.revenue.report import Column, Row, Table
 
-FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")  # what a spreadsheet takes for a formula
+# What a spreadsheet takes for a formula; the wide forms, too, where those are what people type.
+FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 SHEET_ROWS = 1_000_000  # of one sheet, below a spreadsheet's limit of 1,048,576
 WIDTH = {"money": 16, "id": 30, "time": 22, "date": 12}  # of a column, in letters
 
@@ -160,8 +161,8 @@ def in_units(amount: int, currency: str) -> Decimal:
 
 
 def safe(text: str) -> str:
-    """A text that no spreadsheet takes for a formula."""
-    return f"'{text}" if text.startswith(FORMULA) else text
+    """A text that no spreadsheet takes for a formula, read in the order in which it stands."""
+    return in_reading_order(f"'{text}" if text.startswith(FORMULA) else text)
 
 
 def sheet_name(title: str, more: str = "") -> str:

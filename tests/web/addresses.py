@@ -1,33 +1,44 @@
 """Every address that the project answers at, with something in place of what it asks for."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from django.urls import URLPattern, URLResolver, get_resolver
 from django.urls.resolvers import RegexPattern, RoutePattern
 
 ROUTE = re.compile(r"<(?:\w+:)?(\w+)>")
-GROUP = re.compile(r"\(\?P<\w+>[^)]*\)")
-Pattern = URLPattern | URLResolver
+GROUP = re.compile(r"\(\?P<(\w+)>[^)]*\)")
+Fill = Callable[[str, str], Sequence[str]]
 
 
-def addresses() -> list[str]:
-    """One of each URL pattern, in the order in which they are tried."""
-    return sorted({f"/{path}" for path in _below(get_resolver().url_patterns, "")})
+def one(before: str, name: str) -> Sequence[str]:
+    """In place of everything that an address asks for."""
+    return ["1"]
 
 
-def _below(patterns: Sequence[Any], prefix: str) -> Iterator[str]:
+def addresses(fill: Fill = one) -> list[str]:
+    """Those of each URL pattern. `fill` says what stands after a beginning, for a name."""
+    return sorted(set(_below(get_resolver().url_patterns, ["/"], fill)))
+
+
+def _below(patterns: Sequence[Any], prefixes: Sequence[str], fill: Fill) -> Iterator[str]:
     for pattern in patterns:
-        path = prefix + _filled(pattern.pattern)
+        paths = [path for prefix in prefixes for path in _filled(prefix, pattern.pattern, fill)]
         if isinstance(pattern, URLResolver):
-            yield from _below(pattern.url_patterns, path)
-        else:
-            yield path
+            yield from _below(pattern.url_patterns, paths, fill)
+        elif isinstance(pattern, URLPattern):
+            yield from paths
 
 
-def _filled(pattern: RoutePattern | RegexPattern) -> str:
+def _filled(prefix: str, pattern: RoutePattern | RegexPattern, fill: Fill) -> list[str]:
     text = str(pattern)
-    if isinstance(pattern, RoutePattern):
-        return ROUTE.sub("1", text)
-    return GROUP.sub("1", text).removeprefix("^").removesuffix("$").replace("/?", "/")
+    if isinstance(pattern, RegexPattern):
+        text = GROUP.sub(r"<\1>", text).removeprefix("^").removesuffix("$").replace("/?", "/")
+    paths = [prefix]
+    for number, part in enumerate(ROUTE.split(text)):
+        if number % 2:
+            paths = [path + value for path in paths for value in fill(path, part)]
+        else:
+            paths = [path + part for path in paths]
+    return paths
