@@ -9,7 +9,7 @@ INSTALLED = .venv/.installed
 WORKERS ?= 3
 SEEDS ?= 20
 
-.PHONY: help install demo demo-reset stop test lint bench bench-finance bench-search \
+.PHONY: help install demo demo-reset stop test lint audit bench bench-finance bench-search \
 	bench-reconcile bench-outage drill drill-network check-deploy year
 .DEFAULT_GOAL := help
 
@@ -19,7 +19,8 @@ help:
 	@echo "make stop        stops the embedded PostgreSQL, where manage.py started it"
 	@echo "make install     .venv with everything that is needed, and nothing else"
 	@echo "make test        format, lint, types and the whole test suite"
-	@echo "make lint        format, lint and types alone"
+	@echo "make lint        format, lint, types and known vulnerabilities alone"
+	@echo "make audit       known vulnerabilities; fails where nobody can be asked for them"
 	@echo "make drill       breaks everything that there is, 20 lives long, and recovers; takes minutes"
 	@echo "make drill-network  web servers and workers on machines of their own, two cut off; needs root"
 	@echo "make check-deploy  installs into a clean folder as the image does, and tries it"
@@ -58,6 +59,11 @@ lint: install
 	$(VENV_PYTHON) -m ruff format --check .
 	$(VENV_PYTHON) -m ruff check .
 	$(VENV_PYTHON) -m mypy
+	$(VENV_PYTHON) -m bandit --quiet --configfile pyproject.toml --recursive backoffice billing manage.py
+	$(VENV_PYTHON) -m tests.support.audit
+
+audit: install
+	AUDIT=required $(VENV_PYTHON) -m tests.support.audit
 
 test: lint
 	DJANGO_SETTINGS_MODULE=tests.settings $(VENV_PYTHON) -m pytest --numprocesses $(WORKERS)

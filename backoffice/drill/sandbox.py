@@ -17,7 +17,7 @@ class SandboxError(AssertionError):
 
 
 def _client() -> httpx.Client:
-    return httpx.Client(timeout=120, trust_env=False, verify=False)  # noqa: S501 (on loopback)
+    return httpx.Client(timeout=120, trust_env=False, verify=False)  # noqa: S501  # nosec B501 (on loopback)
 
 
 @dataclass

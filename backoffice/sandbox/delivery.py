@@ -122,8 +122,8 @@ class Delivery:
     _busy: set[int] = field(default_factory=set)
 
     def __post_init__(self) -> None:
-        self._client = httpx.AsyncClient(
-            timeout=None,  # noqa: S113 - each attempt has its own
+        self._client = httpx.AsyncClient(  # nosec B113 - each attempt has its own
+            timeout=None,  # noqa: S113
             follow_redirects=False,
             trust_env=False,
             limits=httpx.Limits(max_connections=2 * MOST_AT_ONCE, max_keepalive_connections=8),
