@@ -79,3 +79,9 @@ def test_only_the_gateway_talks_to_stripe() -> None:
     for path in modules():
         if path.relative_to(PACKAGE).parts[0] != "gateway":
             assert "stripe" not in imported(path), path
+
+
+def test_nobody_is_led_elsewhere_by_an_answer() -> None:
+    """httpx follows no redirect unless it is told to."""
+    for path in modules():
+        assert "follow_redirects" not in path.read_text(), path
