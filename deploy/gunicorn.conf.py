@@ -4,7 +4,11 @@ On the command line, and in GUNICORN_CMD_ARGS, each of these can be given anothe
 malformed variable of the back office's own is named in one sentence, before anything is served.
 """
 
+import os
 from pathlib import Path
+
+# The logger needs the settings before the application is loaded.
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "backoffice.settings")
 
 bind = "0.0.0.0:8000"
 workers = 2  # processes; with `threads`, so many connections to the database at most: 2 * 4
