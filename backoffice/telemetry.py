@@ -32,7 +32,6 @@ def report_errors(dsn: str) -> None:
         raise lacking("SENTRY_DSN", "sentry") from None
     sentry_sdk.init(
         dsn=dsn,
-        send_default_pii=False,
         include_local_variables=False,
         max_request_body_size="never",
         max_breadcrumbs=0,

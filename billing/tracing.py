@@ -17,7 +17,12 @@ class Tracer(Protocol):
     """OpenTelemetry's, as far as it is used."""
 
     def start_as_current_span(
-        self, name: str, *, attributes: dict[str, Value], record_exception: bool
+        self,
+        name: str,
+        *,
+        attributes: dict[str, Value],
+        record_exception: bool,
+        set_status_on_exception: bool,
     ) -> AbstractContextManager[Span]: ...
 
 
@@ -44,7 +49,7 @@ def span(name: str, **attributes: Value) -> Iterator[Span]:
         yield _Untold()
         return
     with _tracers[0].start_as_current_span(
-        name, attributes=attributes, record_exception=False
+        name, attributes=attributes, record_exception=False, set_status_on_exception=False
     ) as began:
         try:
             yield began

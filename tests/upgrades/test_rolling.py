@@ -119,7 +119,7 @@ def test_the_previous_release_works_on_beside_the_new_one(
 
     old.manage("grant_credits", "u_ada", "5", "--reason", "By the old version.")
     back_office.manage("grant_credits", "u_ada", "7", "--reason", "By the new version.")
-    assert list(CreditEntry.objects.order_by("id").values_list("amount", flat=True)) == [5, 7]
+    assert list(CreditEntry.objects.order_by("id").values_list("delta", flat=True)) == [5, 7]
     for manage in (old.manage, back_office.manage):
         assert "all as they were written" in str(manage("verify_audit"))
 

@@ -41,7 +41,7 @@ REQUIREMENTS = {
 
 
 @cache
-def tests_of(path: str) -> set[str]:
+def names_in(path: str) -> set[str]:
     tree = ast.parse((TESTS / path).read_text())
     return {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}
 
@@ -60,4 +60,4 @@ def test_each_test_that_it_names_is_there() -> None:
     for test in named:
         path, _, name = test.partition("::")
         assert name.startswith("test_"), test
-        assert name in tests_of(path), test
+        assert name in names_in(path), test
