@@ -272,3 +272,13 @@ def in_a_terminal(*arguments: str, env: dict[str, str]) -> str:
             pass
     os.close(ours)
     return said.decode()
+
+
+def test_a_time_out_that_nobody_would_wait_is_refused_before_anything_changes(
+    run: Run, sandbox: SandboxProcess
+) -> None:
+    before = endpoints(sandbox)
+    for seconds in ("0", "-1", "nan", "3601"):
+        refused = run("connect_stripe", "--timeout", seconds)
+        assert (refused.code, "at most 3600 seconds" in refused.error) == (2, True)
+    assert endpoints(sandbox) == before
