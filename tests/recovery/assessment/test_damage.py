@@ -129,7 +129,7 @@ def test_a_migration_that_is_not_applied_or_not_known_is_told() -> None:
     newer = asked("migrations")
     assert (newer.verdict, "billing.9999_new" in newer.detail) == (Verdict.UNSURE, True)
     sql("DELETE FROM django_migrations WHERE app = 'billing' AND name LIKE '0021%'")
-    is_damaged("migrations", "billing.0021_rate_limits is not applied")
+    is_damaged("migrations", "billing.0018_rate_limits is not applied")
 
 
 def test_rows_that_refer_to_nothing_are_named_with_their_page() -> None:
