@@ -193,6 +193,17 @@ STRIPE_BULK_REQUESTS_PER_SECOND = float(
 # Off, but in tests that run inside one rolled-back transaction.
 STRIPE_CALLS_IN_TRANSACTION = False
 
+# For how many days the raw payloads of processed events are kept (billing.ingress.retention).
+# A year of a yearly subscription, and a month to look at it, is what people come back to.
+RETAIN_PAYLOADS_DAYS = int(
+    read_text(
+        "RETAIN_PAYLOADS_DAYS",
+        r"0|3[1-9]|[4-9]\d|[1-9]\d{2,3}",
+        "a number of days from 31 to 9999, or 0 to keep them for ever",
+        default="400",
+    )
+)
+
 # Where this back office is reached from outside: check_webhooks looks for an
 # endpoint with this address at Stripe.
 PUBLIC_URL = read_text(

@@ -26,6 +26,7 @@ PORTAL_LINK = "billing.create_portal_link"
 CHECKOUT_LINK = "billing.create_checkout_link"
 ATTRIBUTE = "billing.attribute_payment"
 MERGE = "billing.merge_customers"
+ERASE = "billing.erase_customer"
 ADD_NOTE = "billing.add_note_to_customer"
 WITHDRAW_NOTE = "billing.withdraw_note"
 TIE_OUT = "billing.tie_out_balance"
@@ -74,6 +75,7 @@ DECLARED = {
     CHECKOUT_LINK: "Can create a link to checkout",
     ATTRIBUTE: "Can say whose a payment is",
     MERGE: "Can merge two customers of one person",
+    ERASE: "Can erase what is stored about a person",
     ADD_NOTE: "Can add a note to a customer",
     WITHDRAW_NOTE: "Can withdraw a note",
     TIE_OUT: "Can bring a balance and its ledger together",
@@ -115,6 +117,7 @@ ENGINEERS_ONLY = (
     OVERRIDE,
     END_OVERRIDE,
     MERGE,
+    ERASE,
     TIE_OUT,
     HAND_OVER_INCIDENT,
     CLOSE_INCIDENT,

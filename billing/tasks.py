@@ -15,11 +15,11 @@ from billing import rate_limits
 from billing.alerts import heartbeat, rules, telling
 from billing.alerts.watch import watch as watch_rules
 from billing.gateway.client import GatewayError
-from billing.ingress import worker
+from billing.ingress import retention, worker
 from billing.ingress.queue import QUEUEING_LOCK, defer_once, wake_worker
 from billing.mirror import store
 from billing.models import BulkJob, MonthClose, ReconciliationRun
-from billing.operations import approvals, bulk, overrides
+from billing.operations import approvals, bulk, erasure, overrides
 from billing.projection import balance_sync
 from billing.reconciliation import mending, runs
 from billing.recovery import outage
@@ -111,11 +111,32 @@ def look_after_operations(timestamp: int) -> None:
         overrides.end_due()
 
 
+@app.task(name=erasure.TASK)
+def erase_again(customers: list[str]) -> None:
+    """Two minutes after an erasure: what was being written meanwhile."""
+    with fresh_connection():
+        if erased := erasure.erase_again(customers):
+            logger.info("erased what had come back: %s", erased)
+
+
 @app.task(name="billing.tell_approvers")
 def tell_approvers(record_id: int) -> None:
     """Writes to those who may approve a request."""
     with fresh_connection():
         approvals.tell_approvers(record_id)
+
+
+@app.periodic(cron="30 3 * * *")
+@app.task(
+    name="billing.drop_payloads",
+    queueing_lock="billing.drop_payloads",
+    lock="billing.drop_payloads",
+)
+def drop_payloads(timestamp: int) -> None:
+    """Every night: raw payloads that are older than they may be kept."""
+    with fresh_connection():
+        if dropped := retention.drop(SCHEDULE):
+            logger.info("dropped the payloads of %s events", dropped)
 
 
 @app.periodic(cron="*/10 * * * *")

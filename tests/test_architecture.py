@@ -12,8 +12,8 @@ PACKAGE = ROOT / "billing"
 # that must not know each other stand apart by name.
 LAYERS = (
     (
-        *("models", "formatting", "permissions", "database", "signed_links", "log_context"),
-        *("tracing", "rate_limits"),
+        *("models", "formatting", "permissions", "database", "privacy", "signed_links"),
+        *("log_context", "tracing", "rate_limits"),
     ),
     ("gateway",),
     ("mirror",),

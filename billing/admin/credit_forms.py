@@ -8,6 +8,7 @@ from unfold.widgets import UnfoldAdminIntegerFieldWidget, UnfoldAdminTextInputWi
 from billing.admin.forms import MAX_ID, OperationForm, TargetsField
 from billing.operations.claims import RefundClaim
 from billing.operations.credits import TakeBackCredits
+from billing.operations.erasure import EraseCustomer
 from billing.operations.people import MergeCustomers
 from billing.operations.purchases import AttributePayment, GrantPurchase
 from billing.operations.tying import TieOutBalance
@@ -97,6 +98,18 @@ class TieOutForm(OperationForm):
     )
 
     target = TargetsField(label="User", help_text="Our own id of the user.")
+
+
+class EraseForm(OperationForm):
+    operation = EraseCustomer
+    intro = (
+        "What is stored about one person, because they asked for it. The books, their ids and"
+        " amounts stay. Do not name them in the reason. Another person has to approve it."
+    )
+
+    target = TargetsField(
+        label="Customer", help_text="Stripe's id, cus_, or our own id of the user."
+    )
 
 
 class MergeForm(OperationForm):

@@ -21,6 +21,7 @@ from billing.admin.operations import (
     BILLING_PAGE,
     CHECKOUT,
     CORRECT,
+    ERASE,
     GRANT,
     MERGE,
     PORTAL,
@@ -106,6 +107,7 @@ class CustomerAdmin(ReadOnlyAdmin):
         Offer(CHECKOUT, target=CUSTOMER_ID, refusal=deleted, single=True),
         Offer(ADD_NOTE, target=CUSTOMER_ID),
         Offer(MERGE, target=CUSTOMER_ID, single=True),
+        Offer(ERASE, target=CUSTOMER_ID, single=True),
     )
     related = (
         Related(

@@ -14,8 +14,10 @@ from billing.admin.offers import Offer
 from billing.admin.operations import REPLAY
 from billing.admin.related import matching, operations_on
 from billing.diagnosis import narrowing
+from billing.formatting import format_time
 from billing.gateway.observation import StripeDict
 from billing.gateway.shapes import dig, session_user_id
+from billing.ingress.retention import GONE
 from billing.models import (
     BillingCustomer,
     BillingEvent,
@@ -60,6 +62,13 @@ def event_object(row: InboxEvent) -> StripeDict:
     except (ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}
+
+
+def body_words(row: InboxEvent) -> str:
+    """The body, or since when there is none any more."""
+    if row.payload_dropped_at:
+        return f"{GONE} It was dropped {format_time(row.payload_dropped_at)}."
+    return cells.json_block(row.body)
 
 
 @admin.register(InboxEvent)
@@ -162,7 +171,7 @@ class InboxAdmin(ReadOnlyAdmin):
     processed = cells.time_column("processed_at", "Processed")
     due_words = cells.yes_no_column("receivers_due", "Still to be called")
     receiver_error_words = cells.paragraph_column("receiver_error", "Error")
-    pretty_body = cells.json_column("body", "Body")
+    pretty_body = cells.column(body_words, "Body")
 
     @display(description="Next try (UTC)")
     def next_attempt(self, row: InboxEvent) -> str:

@@ -34,6 +34,7 @@ from billing.admin.closing_forms import (
 )
 from billing.admin.credit_forms import (
     AttributeForm,
+    EraseForm,
     GrantPurchaseForm,
     MergeForm,
     RefundClaimForm,
@@ -154,6 +155,7 @@ ATTRIBUTE = OperationPage("attribute-payment", "person_search", AttributeForm, "
 REFUND_CLAIM = OperationPage("refund-claim", "undo", RefundClaimForm, "Give credits back")
 TAKE_BACK = OperationPage("take-back-credits", "remove_circle", TakeBackForm, "Take back credits")
 TIE_OUT = OperationPage("tie-out-balance", "join_inner", TieOutForm, "Tie out balance")
+ERASE = OperationPage("erase-customer", "person_off", EraseForm, "Erase customer")
 MERGE = OperationPage("merge-customers", "merge", MergeForm, "Merge another customer")
 TAKE_FINDING = OperationPage("take-finding", "back_hand", TakeFindingForm, "Take")
 SNOOZE_FINDING = OperationPage("snooze-finding", "snooze", SnoozeFindingForm, "Put off")
@@ -187,7 +189,7 @@ ALL = (
     SYNC, SYNC_EVERYTHING, GRANT, CORRECT, REACTIVATE, REPLAY, REPLAY_MISSED, RECORD, OVERRIDE,
     END_OVERRIDE, ADD_NOTE, WITHDRAW_NOTE, CANCEL, RESEND, PAY, MARK_PAID, VOID, PORTAL, CHECKOUT,
     BILLING_PAGE,
-    GRANT_PURCHASE, ATTRIBUTE, REFUND_CLAIM, TAKE_BACK, TIE_OUT, MERGE,
+    GRANT_PURCHASE, ATTRIBUTE, REFUND_CLAIM, TAKE_BACK, TIE_OUT, MERGE, ERASE,
     TAKE_FINDING, SNOOZE_FINDING, ACCEPT_FINDING, REOPEN_FINDING, FIX_FINDING,
     START_RECONCILIATION, SIGN_OFF,
     OPEN_INCIDENT, HAND_OVER_INCIDENT, NOTE_INCIDENT, TELL_OF_INCIDENT, CLOSE_INCIDENT,

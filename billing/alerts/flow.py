@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import Any
 
+from django.conf import settings
 from django.db import connection
 from django.db.models import Count, Min, Q
 
@@ -17,6 +18,7 @@ from billing.alerts.firing import (
 )
 from billing.diagnosis.webhooks import PING
 from billing.formatting import format_age, format_time
+from billing.ingress import retention
 from billing.models import InboxEvent, WebhookRejection
 
 Status = InboxEvent.Status
@@ -38,6 +40,7 @@ NOT_STRIPES = "no signature"
 BACKLOG = 1_000  # events
 WAITING_LONG = timedelta(minutes=5)  # for a worker that is alive
 FAILING_LONG = timedelta(hours=1)
+KEPT_TOO_LONG = timedelta(days=7)  # beyond the day on which a payload is to be dropped
 
 # For each of the past days: of the gaps between events that ended in this hour of the day, the
 # longest. A gap that began before the hour counts as a whole.
@@ -243,3 +246,27 @@ def in_words(span: timedelta) -> str:
     if minutes < 120:
         return counted(minutes, "minute")
     return counted(round(minutes / 60), "hour")
+
+
+def payloads(look: Look) -> Iterator[Firing]:
+    """Raw payloads are here that were to be dropped a week ago: the nightly job does not run.
+
+    One statement on a partial index.
+    """
+    limit = retention.before()
+    if limit is None:
+        return
+    late = InboxEvent.objects.filter(
+        retention.DONE, payload_dropped_at=None, received_at__lt=limit - KEPT_TOO_LONG
+    )
+    oldest = late.order_by("received_at").values_list("received_at", flat=True).first()
+    if oldest is None:
+        return
+    yield Firing(
+        "Raw payloads are kept for longer than they may be",
+        f"The oldest was received {format_time(oldest)}, and RETAIN_PAYLOADS_DAYS says"
+        f" {settings.RETAIN_PAYLOADS_DAYS}. See why the worker's nightly job does not drop them:"
+        " manage.py drop_payloads does it now.",
+        list_page(InboxEvent),
+        Severity.WARNING,
+    )

@@ -26,6 +26,7 @@ HERE = (
     Rule("refused", flow.refused),
     Rule("failing", flow.failing),
     BACKLOG,
+    Rule("payloads", flow.payloads),
     Rule("findings", books.findings),
     Rule("ledger", books.ledger),
     Rule("reconciliation", books.reconciliation),

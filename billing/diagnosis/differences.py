@@ -11,6 +11,7 @@ from billing.diagnosis.findings import Evidence
 from billing.formatting import format_money, format_time
 from billing.gateway.observation import StripeDict
 from billing.models import BillingInvoice, BillingSubscription
+from billing.models.erasure import ERASED
 from billing.projection.accounts import invoice_row, subscription_row
 
 SUBSCRIPTION_FIELDS = (
@@ -50,7 +51,10 @@ def of_invoice(row: BillingInvoice, data: StripeDict) -> list[Difference]:
 
 
 def between(row: Model, wanted: Mapping[str, Any], fields: Sequence[str]) -> list[Difference]:
-    """The fields in which a row differs from what Stripe's object would make of it."""
+    """The fields in which a row differs from what Stripe's object would make of it.
+
+    What was erased here Stripe may know yet, and that is no difference.
+    """
     currency = str(wanted.get("currency") or "")
     return [
         Difference(
@@ -59,7 +63,7 @@ def between(row: Model, wanted: Mapping[str, Any], fields: Sequence[str]) -> lis
             in_words(name, getattr(row, name), getattr(row, "currency", "")),
         )
         for name in fields
-        if getattr(row, name) != wanted[name]
+        if getattr(row, name) not in (wanted[name], ERASED)
     ]
 
 

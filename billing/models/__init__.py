@@ -21,6 +21,7 @@ from billing.models.credit_lots import (
 )
 from billing.models.credits import CreditEntry, CreditPrice, LeadClaim, LeadCredits
 from billing.models.dunning import InvoiceDunning
+from billing.models.erasure import ErasedObject
 from billing.models.events import AuditEvent, BillingEvent
 from billing.models.finance import SavedView
 from billing.models.inbox import InboxEvent, WebhookRejection
@@ -82,6 +83,7 @@ __all__ = [
     "CreditPrice",
     "CreditProgress",
     "CreditUse",
+    "ErasedObject",
     "ExportChange",
     "ExportProgress",
     "FindingRecord",

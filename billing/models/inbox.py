@@ -47,6 +47,7 @@ class InboxEvent(models.Model):
         db_default=False, help_text="The company's own dj-stripe receivers are still to be called."
     )
     receiver_error = models.TextField(blank=True, db_default="")
+    payload_dropped_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:
         db_table = "billing_inbox"
@@ -69,6 +70,11 @@ class InboxEvent(models.Model):
             models.Index("object_id", name="billing_inbox_object"),
             models.Index("customer_id", name="billing_inbox_customer"),
             models.Index("stripe_created_at", name="billing_inbox_created"),
+            models.Index(
+                "received_at",
+                condition=Q(payload_dropped_at=None),
+                name="billing_inbox_payload",
+            ),
         ]
 
     def __str__(self) -> str:

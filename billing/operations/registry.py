@@ -9,6 +9,7 @@ from billing.operations.cancellation import CancelAtPeriodEnd
 from billing.operations.claims import RefundClaim
 from billing.operations.closing import CheckMonth, ReopenMonth, ReviewMonth, SignMonth
 from billing.operations.credits import CorrectBalance, GrantCredits, TakeBackCredits
+from billing.operations.erasure import EraseCustomer
 from billing.operations.findings import (
     AcceptFinding,
     ReopenFinding,
@@ -52,6 +53,7 @@ ALL: tuple[type[AnyOperation], ...] = (
     AttributePayment,
     RefundClaim,
     MergeCustomers,
+    EraseCustomer,
     ReactivateSubscription,
     CancelAtPeriodEnd,
     ReplayEvents,

@@ -11,6 +11,7 @@ from billing.gateway.client import StripeNotFoundError, gateway
 from billing.gateway.observation import StripeDict
 from billing.ingress import inbox, worker
 from billing.ingress.inbox import RejectedError
+from billing.ingress.retention import GONE as DROPPED
 from billing.ingress.worker import EventResult
 from billing.models import InboxEvent, OperationRecord
 from billing.operations import inputs
@@ -103,6 +104,7 @@ class ReplayEvents(Operation):
         }
         self.fetched, refused = self._fetch([i for i in found.ids if i not in here], found.events)
         refused |= {i: row.reason for i, row in here.items() if row.status == Status.SET_ASIDE}
+        refused |= {i: DROPPED for i, row in here.items() if row.payload_dropped_at}
         self.todo = todo = [i for i in found.ids if i not in refused]
         self.refused = [EventResult(i, "", "refused", reason) for i, reason in refused.items()]
         plan.warnings = [f"{i}: {reason}" for i, reason in refused.items()]

@@ -66,6 +66,7 @@ ANSWERS = {
     "refund-claim": {"target": "claim:1"},
     "take-back-credits": {"target": USER, "amount": "-50", "grant": "op_1"},
     "tie-out-balance": {"target": USER},
+    "erase-customer": {"target": CUSTOMER},
     "merge-customers": {"target": CUSTOMER, "gone": "cus_other"},
     "take-finding": {"target": "1"},
     "snooze-finding": {"target": "1", "until": "2026-03-01"},

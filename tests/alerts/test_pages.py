@@ -64,6 +64,11 @@ class Causes:
             long_ago = timezone.now() - 2 * HOUR
             rows.inbox_event(f"evt_{status}", status=status, received_at=long_ago)
 
+    def payloads(self) -> None:
+        rows.inbox_event(
+            "evt_old", status="processed", received_at=timezone.now() - 420 * 24 * HOUR
+        )
+
     def findings(self) -> None:
         rows.finding()
         rows.finding("cs_2", severity="money", rank=1)

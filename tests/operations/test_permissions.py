@@ -18,6 +18,7 @@ from billing.operations.cancellation import CancelAtPeriodEnd
 from billing.operations.claims import RefundClaim
 from billing.operations.closing import CheckMonth, ReopenMonth, ReviewMonth, SignMonth
 from billing.operations.credits import CorrectBalance, GrantCredits, TakeBackCredits
+from billing.operations.erasure import EraseCustomer
 from billing.operations.findings import (
     AcceptFinding,
     ReopenFinding,
@@ -109,6 +110,7 @@ MAKERS: dict[type[AnyOperation], Make] = {
     MergeCustomers: lambda actor, reason: MergeCustomers(
         kept="cus_1", gone="cus_2", actor=actor, reason=reason
     ),
+    EraseCustomer: lambda actor, reason: EraseCustomer(whom="cus_1", actor=actor, reason=reason),
     TakeFinding: lambda actor, reason: TakeFinding(finding_id=1, actor=actor, reason=reason),
     SnoozeFinding: lambda actor, reason: SnoozeFinding(
         finding_id=1, until="2026-03-01", actor=actor, reason=reason
@@ -149,6 +151,7 @@ FOR_ENGINEERS = {
     "billing.override_status",
     "billing.end_override",
     "billing.merge_customers",
+    "billing.erase_customer",
     "billing.tie_out_balance",
     "billing.hand_over_incident",
     "billing.close_incident",

@@ -58,6 +58,8 @@ MALFORMED = [
     ("HEARTBEAT_URL", "tell-nobody"),
     ("EMAIL_URL", "https://tell-nobody.example.com"),
     ("PUBLIC_URL", "tell-nobody"),
+    ("RETAIN_PAYLOADS_DAYS", "30"),
+    ("RETAIN_PAYLOADS_DAYS", "tell-nobody"),
     ("REPORT_TIME_ZONE", "Tell-nobody/Nowhere"),
     ("REPORT_TIME_ZONE", "../tell-nobody"),
     ("JOURNAL_ACCOUNTS", "tell-nobody"),

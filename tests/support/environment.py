@@ -29,6 +29,7 @@ VARIABLES = {
     "POSTGRES_BIN": "",
     "PUBLIC_URL": "",
     "REPORT_TIME_ZONE": "",
+    "RETAIN_PAYLOADS_DAYS": "",
     "SENTRY_DSN": "",
     # Nothing listens there: a test that talks to Stripe asks for the `sandbox` fixture.
     "STRIPE_API_BASE": "http://127.0.0.1:9",

@@ -33,5 +33,9 @@ class Command(OperatorCommand):
             task = bars.add_task("Links", total=None)
             verdict = verify(expect, on_progress=lambda count: bars.advance(task, count))
         whole = f"{verdict.links:,} audit events, all as they were written."
+        redacted = (
+            f"{verdict.redacted:,} of them are redacted, as an erasure that follows them says."
+        )
+        whole += f" {redacted}" if verdict.redacted else ""
         lines = [verdict.broken or whole, f"Last hash: {verdict.head or 'none yet'}"]
         return Answer(asdict(verdict), lines, verdict.broken)

@@ -22,6 +22,7 @@ OURS: tuple[type[Model], ...] = (
     m.MonthClose,
     m.ClosedEntry,
     m.SavedView,
+    m.ErasedObject,
 )
 
 # Rows that Stripe's events write; exported is what anybody else does to them: operators, raw SQL.
@@ -51,6 +52,7 @@ SAME: dict[type[Model], tuple[str, ...]] = {
     m.MonthClose: ("month", "timezone"),
     m.ClosedEntry: ("close_id", "source", "line"),
     m.SavedView: ("name",),
+    m.ErasedObject: ("object_id",),
     m.BillingCustomer: ("stripe_customer_id",),
     m.BillingSubscription: ("stripe_subscription_id",),
     m.BillingInvoice: ("stripe_invoice_id",),

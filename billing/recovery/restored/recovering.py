@@ -20,6 +20,7 @@ from billing.diagnosis import audit
 from billing.formatting import format_time, iso_time
 from billing.models import AuditLink, BillingEvent, ExportProgress, Recovery, acting_as
 from billing.operations.base import InvalidInputError
+from billing.operations.erasure import erase_again
 from billing.recovery import outage
 from billing.recovery.backups import folder
 from billing.recovery.backups.folder import Restored
@@ -191,6 +192,8 @@ def recover(started: Begin, *, actor: str, tell: Tell, grace: timedelta | None =
     """
     tell("Putting back what only we knew")
     found = put_back(started, actor)
+    tell("Erasing again who was erased")
+    erase_again()
     recovery = outage.recover(
         Recovery.Kind.RESTORE, since=started.since, actor=actor, on_progress=tell, grace=grace
     )
