@@ -29,10 +29,12 @@ if (BASE_DIR / ".env").is_file():
     env.read_env(BASE_DIR / ".env")
 
 
-def read_bool(name: str) -> bool:
-    """A switch: on or off, off where it is not set."""
+def read_bool(name: str, *, default: bool = False) -> bool:
+    """A switch: on or off."""
     text = env.str(name, default="").strip().lower()
-    if text in ("", "0", "false", "no", "off"):
+    if not text:
+        return default
+    if text in ("0", "false", "no", "off"):
         return False
     if text in ("1", "true", "yes", "on"):
         return True
@@ -278,6 +280,7 @@ def read_email() -> dict[str, Any]:
 
 # Approvers are told of requests by email (billing.operations.approvals).
 globals().update(read_email())
+PASSWORD_RESET = bool(env.str("EMAIL_URL", default="").strip())
 DEFAULT_FROM_EMAIL = read_text(
     "EMAIL_FROM",
     r"[^@\s]+@[^@\s]+",
@@ -359,6 +362,12 @@ INSTALLED_APPS = [
     "django.contrib.staticfiles",
     "django.contrib.humanize",
     "django.contrib.postgres",
+    "allauth",
+    "allauth.account",
+    "allauth.mfa",
+    "allauth.usersessions",
+    "allauth.socialaccount",
+    "allauth.socialaccount.providers.openid_connect",
     "axes",
     "djstripe",
     "pgtrigger",
@@ -381,6 +390,9 @@ MIDDLEWARE = [
     "backoffice.middleware.RateLimits",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "allauth.account.middleware.AccountMiddleware",
+    "billing.access.middleware.SessionLimits",
+    "billing.access.middleware.SecondFactor",
     "axes.middleware.AxesMiddleware",
 ]
 
@@ -404,6 +416,7 @@ TEMPLATES = [
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
                 "billing.admin.banner.context",
+                "billing.admin.access.context",
             ],
         },
     },
@@ -440,13 +453,90 @@ STORAGES = {
 }
 WHITENOISE_USE_FINDERS = DEBUG
 
-# Log-in throttling: five wrong passwords for a name from one address, then a pause.
+# Log-in throttling: five wrong passwords or codes for a name from one address, then a pause
+# (billing.access.throttling). What was tried meanwhile does not make it longer.
 AXES_FAILURE_LIMIT = 5
+AXES_CLIENT_IP_CALLABLE = "billing.rate_limits.client_address"
 AXES_COOLOFF_TIME = 0.25  # hours
 AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
+AXES_LOCKOUT_CALLABLE = "billing.admin.access.locked_out"
+AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = False
 AXES_RESET_ON_SUCCESS = True
 AXES_VERBOSE = False
-AXES_CLIENT_IP_CALLABLE = "billing.rate_limits.client_address"
+# The history of log-ins is axes' (billing.access.history), kept by age and not by number.
+AXES_ENABLE_ACCESS_FAILURE_LOG = True
+AXES_ACCESS_FAILURE_LOG_PER_USER_LIMIT = 1_000_000
+AXES_SENSITIVE_PARAMETERS = [
+    "code",
+    "credential",
+    "csrfmiddlewaretoken",
+    "ip_address",
+    "login",
+    "username",
+]
+
+# Who may change anything has to have a second factor (billing.access.second_factor).
+SECOND_FACTOR = read_bool("SECOND_FACTOR", default=not DEBUG)
+ACCOUNT_ADAPTER = "billing.access.adapters.AccountAdapter"
+ACCOUNT_DEFAULT_HTTP_PROTOCOL = urlsplit(PUBLIC_URL).scheme
+ACCOUNT_EMAIL_UNKNOWN_ACCOUNTS = False
+ACCOUNT_EMAIL_VERIFICATION = "none"
+ACCOUNT_LOGIN_METHODS = {"username"}
+ACCOUNT_LOGOUT_REDIRECT_URL = "admin:login"
+ACCOUNT_RATE_LIMITS = False  # axes throttles
+ACCOUNT_SESSION_REMEMBER = True
+ACCOUNT_SIGNUP_FIELDS = ["username*", "password1*"]
+MFA_ADAPTER = "billing.access.adapters.MFAAdapter"
+MFA_ALLOW_UNVERIFIED_EMAIL = True
+MFA_FORMS = {
+    "add_webauthn": "billing.access.forms.AddWebAuthnForm",
+    "authenticate": "billing.access.forms.AuthenticateForm",
+    "reauthenticate": "billing.access.forms.ReauthenticateForm",
+}
+MFA_PASSKEY_LOGIN_ENABLED = True
+MFA_RATE_LIMITS = False
+MFA_RECOVERY_CODES_SHOW_ONCE = True
+MFA_SUPPORTED_TYPES = ["totp", "webauthn", "recovery_codes"]
+MFA_TOTP_ISSUER = "Billing Back Office"
+MFA_TOTP_TOLERANCE = 1  # a clock may be half a minute off
+MFA_WEBAUTHN_ALLOW_INSECURE_ORIGIN = DEBUG
+
+
+def read_openid() -> dict[str, Any]:
+    """The OpenID Connect provider whose accounts may log in; {} where there is none."""
+    issuer = read_text(
+        "OIDC_ISSUER",
+        r"https://[^\s?#]+" if not DEBUG else r"https?://[^\s?#]+",
+        "the issuer's address as the provider names it, such as https://login.example.com",
+        default="",
+    )
+    if not issuer:
+        return {}
+    meaning = "what the provider gave when this back office was registered there"
+    return {
+        "provider_id": "oidc",
+        "name": read_text("OIDC_NAME", r".{1,60}", "at most 60 characters", default="OpenID"),
+        "client_id": read_text("OIDC_CLIENT_ID", r"\S+", meaning),
+        "secret": read_text("OIDC_CLIENT_SECRET", r"\S+", meaning),
+        "settings": {"server_url": issuer.rstrip("/"), "fetch_userinfo": False},
+    }
+
+
+OPENID = read_openid()
+SOCIALACCOUNT_ADAPTER = "billing.access.adapters.OpenIDAdapter"
+SOCIALACCOUNT_LOGIN_ON_GET = True
+SOCIALACCOUNT_PROVIDERS = {
+    "openid_connect": {"OAUTH_PKCE_ENABLED": True, "APPS": [OPENID] if OPENID else []}
+}
+SOCIALACCOUNT_REQUESTS_TIMEOUT = 10  # seconds
+
+# A session ends after so long without a request, and in any case after so long.
+SESSION_IDLE_MINUTES = int(
+    read_text("SESSION_IDLE_MINUTES", r"[1-9]\d{0,3}", "a number of minutes", default="30")
+)
+SESSION_HOURS = int(
+    read_text("SESSION_HOURS", r"[1-9]\d{0,2}", "a number of hours from 1 to 999", default="12")
+)
 
 # Behind TLS, unless this is a developer's machine. The prefix has browsers refuse a cookie that
 # another host of the domain, or plain HTTP, would put in its place.
@@ -456,7 +546,7 @@ SESSION_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SECURE = not DEBUG
 # Lax: links in letters and chats lead to pages of the back office, without a second log-in.
 SESSION_COOKIE_SAMESITE = "Lax"
-SESSION_COOKIE_AGE = 12 * 60 * 60  # seconds: one working day
+SESSION_COOKIE_AGE = SESSION_HOURS * 60 * 60  # seconds
 CSRF_COOKIE_NAME = f"{COOKIE_PREFIX}csrftoken"
 CSRF_COOKIE_HTTPONLY = True  # forms carry the token, no script reads it
 CSRF_COOKIE_SECURE = not DEBUG
@@ -561,6 +651,14 @@ UNFOLD = {
     "SHOW_VIEW_ON_SITE": False,
     "DASHBOARD_CALLBACK": "billing.admin.home.dashboard",
     "SIDEBAR": SIDEBAR,
+    "ACCOUNT": {
+        "navigation": [
+            {"title": "Change password", "link": reverse_lazy("admin:password_change")},
+            {"title": "Second factor", "link": reverse_lazy("mfa_index")},
+            {"title": "My sessions", "link": reverse_lazy("access_sessions")},
+            {"title": "My log-ins", "link": reverse_lazy("access_history")},
+        ]
+    },
     "COMMAND": {"search_callback": "billing.admin.anything.palette"},
     "SCRIPTS": [
         lambda request: static("billing/htmx.js"),

@@ -6,7 +6,7 @@ from django.http import HttpRequest
 from django.urls import reverse, reverse_lazy
 from django.utils.text import format_lazy
 
-from billing.permissions import VIEW_FINANCE
+from billing.permissions import VIEW_ACCESS, VIEW_FINANCE
 
 
 def entry(title: str, icon: str, model: str) -> dict[str, Any]:
@@ -31,11 +31,6 @@ def report(title: str, icon: str, name: str) -> dict[str, Any]:
         "link": reverse_lazy("admin_finance:report", args=[name]),
         "permission": lambda request: request.user.has_perm(VIEW_FINANCE),
     }
-
-
-def is_superuser(request: HttpRequest) -> bool:
-    """Who may log in is for superusers to say (billing.admin.users)."""
-    return bool(request.user.is_superuser)
 
 
 def shows_incidents(request: HttpRequest) -> bool:
@@ -153,10 +148,15 @@ SIDEBAR: dict[str, Any] = {
                 {
                     "title": title,
                     "icon": icon,
-                    "link": reverse_lazy(f"admin:auth_{model}_changelist"),
-                    "permission": is_superuser,
+                    "link": reverse_lazy(name),
+                    "permission": lambda request: request.user.has_perm(VIEW_ACCESS),
                 }
-                for title, icon, model in (("Users", "group", "user"), ("Roles", "badge", "group"))
+                for title, icon, name in (
+                    ("Users", "group", "admin:auth_user_changelist"),
+                    ("Roles", "badge", "admin:auth_group_changelist"),
+                    ("Rights", "grid_on", "access_rights"),
+                    ("Log-ins", "login", "access_log_ins"),
+                )
             ],
         },
     ],

@@ -12,6 +12,7 @@ urlpatterns = [
     path("billing", without_link),
     path("billing/", include("billing.selfservice.urls")),
     path("robots.txt", robots),
+    path("admin/", include("billing.admin.access.urls")),
     path("admin/finance/", include("billing.admin.finance.urls")),
     path("admin/", admin.site.urls),
     path("", RedirectView.as_view(pattern_name="admin:index")),

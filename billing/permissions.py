@@ -50,12 +50,17 @@ CHECK_MONTH = "billing.check_month"
 SIGN_MONTH = "billing.sign_month"
 REVIEW_MONTH = "billing.review_month"
 REOPEN_MONTH = "billing.reopen_month"
+CHANGE_RIGHTS = "billing.change_rights"
+SWITCH_OFF = "billing.switch_off_account"
+SWITCH_ON = "billing.switch_on_account"
+RESET_FACTOR = "billing.reset_second_factor"
 
 VIEW_INCIDENT = "billing.view_incident"
 APPROVE = "billing.approve_operation"
 EXPORT = "billing.export"
 VIEW_FINANCE = "billing.view_finance"
 VIEW_MONTHS = "billing.view_monthclose"
+VIEW_ACCESS = "billing.view_access"
 
 # What the operations need beside those that their own table declares: Django makes these
 # permissions for the table of operations.
@@ -99,8 +104,13 @@ DECLARED = {
     SIGN_MONTH: "Can sign a month",
     REVIEW_MONTH: "Can review a month that somebody signed, and close it",
     REOPEN_MONTH: "Can open a closed month again",
+    CHANGE_RIGHTS: "Can change somebody's rights, and make accounts",
+    SWITCH_OFF: "Can switch an account off",
+    SWITCH_ON: "Can switch an account on again",
+    RESET_FACTOR: "Can take away somebody's second factor",
     APPROVE: "Can approve what others ask for",
     VIEW_FINANCE: "Can view the reports of finance",
+    VIEW_ACCESS: "Can view accounts, their rights and their log-ins",
 }
 
 OPERATIONS = (
@@ -109,10 +119,12 @@ OPERATIONS = (
     CORRECT,
     REACTIVATE,
     REPLAY,
-    *(p for p in DECLARED if p not in (APPROVE, VIEW_FINANCE)),
+    *(p for p in DECLARED if p not in (APPROVE, VIEW_FINANCE, VIEW_ACCESS)),
 )
 FINDINGS = (TAKE_FINDING, SNOOZE_FINDING, ACCEPT_FINDING, REOPEN_FINDING, RECONCILE)
 FINANCE_ONLY = (SIGN_OFF, SIGN_MONTH, REVIEW_MONTH, REOPEN_MONTH)
+# Who says what others may do moves no money: so nobody gives oneself the right to.
+ADMINISTRATORS_ONLY = (CHANGE_RIGHTS, SWITCH_OFF, SWITCH_ON, RESET_FACTOR)
 ENGINEERS_ONLY = (
     OVERRIDE,
     END_OVERRIDE,
@@ -169,13 +181,25 @@ SETTINGS = (
     "billing.change_reasoncode",
 )
 
-ENGINEERS = tuple(permission for permission in OPERATIONS if permission not in FINANCE_ONLY)
+OVERSIGHT = (
+    VIEW_ACCESS,
+    "billing.view_auditevent",
+    "billing.view_operationrecord",
+    "billing.view_reasoncode",
+)
+
+ENGINEERS = tuple(
+    permission
+    for permission in OPERATIONS
+    if permission not in (*FINANCE_ONLY, *ADMINISTRATORS_ONLY)
+)
 SUPPORTS = tuple(permission for permission in ENGINEERS if permission not in ENGINEERS_ONLY)
 
 ROLES: dict[str, tuple[str, ...]] = {
     "support": (*VIEW, *SUPPORTS),
     "finance": (*VIEW, *FINANCES, *FINDINGS, *FINANCE_ONLY, CHECK_MONTH, EXPORT, APPROVE),
     "engineer": (*VIEW, *FINANCES, *ENGINEERS, EXPORT, APPROVE, *SETTINGS),
+    "administrator": (*OVERSIGHT, *ADMINISTRATORS_ONLY, EXPORT, APPROVE),
 }
 
 

@@ -15,6 +15,7 @@ LAYERS = (
         *("models", "formatting", "permissions", "database", "privacy", "signed_links"),
         *("log_context", "tracing", "rate_limits"),
     ),
+    ("access",),
     ("gateway",),
     ("mirror",),
     ("projection",),

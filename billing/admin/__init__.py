@@ -31,7 +31,17 @@ from billing.admin import (
 
 # Their stock pages fit neither Unfold nor an operator (COMPONENTS: Unfold): dj-stripe's
 # answer 500 on today's API versions, Procrastinate's and axes' show what no one here asks.
-STOCK = ("axes", "djstripe", "pgtrigger", "procrastinate")
+# Allauth's would show the secrets of second factors.
+STOCK = (
+    "account",
+    "axes",
+    "djstripe",
+    "mfa",
+    "pgtrigger",
+    "procrastinate",
+    "socialaccount",
+    "usersessions",
+)
 
 for _model in list(admin.site._registry):
     if _model._meta.app_label in STOCK:

@@ -3,6 +3,7 @@
 from typing import Any
 
 from django.contrib import messages
+from django.contrib.auth.models import User
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
@@ -87,6 +88,8 @@ def _candidates(given: str) -> list[QuerySet[Any]]:
         return [OperationRecord.objects.filter(key=rest.partition(":")[0])]
     if kind == "claim":
         return [LeadClaim.objects.filter(pk=int(rest))] if fits_a_claim(rest) else []
+    if kind == "account":
+        return [User.objects.filter(username=rest)]
     if kind in NUMBERED:
         return [NUMBERED[kind].filter(pk=int(rest))] if fits_a_claim(rest) else []
     if rest:  # a ledger entry's source, such as checkout:cs_1 or invoice:in_1:il_1

@@ -22,6 +22,12 @@ from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.http import require_http_methods
 
 from billing import tasks
+from billing.admin.account_forms import (
+    ChangeRightsForm,
+    ResetSecondFactorForm,
+    SwitchOffForm,
+    SwitchOnForm,
+)
 from billing.admin.alerted import alerted
 from billing.admin.assessment_forms import RunAssessmentForm
 from billing.admin.backup_forms import MakeBackupForm
@@ -184,6 +190,14 @@ CHECK_MONTH = OperationPage("check-month", "rule", CheckMonthForm, "Check agains
 SIGN_MONTH = OperationPage("sign-month", "draw", SignMonthForm, "Sign month")
 REVIEW_MONTH = OperationPage("review-month", "lock", ReviewMonthForm, "Review and close")
 REOPEN_MONTH = OperationPage("reopen-month", "lock_open", ReopenMonthForm, "Open month again")
+CHANGE_RIGHTS = OperationPage(
+    "change-rights", "admin_panel_settings", ChangeRightsForm, "Change rights"
+)
+SWITCH_OFF = OperationPage("switch-off-account", "person_off", SwitchOffForm, "Switch off")
+SWITCH_ON = OperationPage("switch-on-account", "person_add", SwitchOnForm, "Switch on")
+RESET_FACTOR = OperationPage(
+    "reset-second-factor", "phonelink_erase", ResetSecondFactorForm, "Reset second factor"
+)
 
 ALL = (
     SYNC, SYNC_EVERYTHING, GRANT, CORRECT, REACTIVATE, REPLAY, REPLAY_MISSED, RECORD, OVERRIDE,
@@ -195,6 +209,7 @@ ALL = (
     OPEN_INCIDENT, HAND_OVER_INCIDENT, NOTE_INCIDENT, TELL_OF_INCIDENT, CLOSE_INCIDENT,
     MAKE_BACKUP, RUN_ASSESSMENT, START_RECOVERY,
     CHECK_MONTH, SIGN_MONTH, REVIEW_MONTH, REOPEN_MONTH,
+    CHANGE_RIGHTS, SWITCH_OFF, SWITCH_ON, RESET_FACTOR,
 )  # fmt: skip
 PAGES = {page.name: page for page in ALL}
 

@@ -60,6 +60,8 @@ def approve(
     if actor.name == record.actor:
         raise NotPermittedError("You asked for this yourself: another person has to approve it.")
     operation = rebuild(record)
+    if objection := operation.objection_to(actor):
+        raise NotPermittedError(objection)
     _take_up(record, actor, words)
     operation.approved_by = actor.name
     try:

@@ -247,6 +247,10 @@ class AnyOperation(ABC):
         """
         raise CannotUndoError(f"“{cls.title}” cannot be taken back.")
 
+    def objection_to(self, approver: Actor) -> str:
+        """Why this one cannot be the second person who agrees; '' where they can."""
+        return ""
+
     def check(self) -> None:
         """Raises NotPermittedError or InvalidInputError before anything is read."""
         if not self.actor.may(self.permission):

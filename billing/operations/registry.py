@@ -1,6 +1,12 @@
 """Every operation by its name, and how a recorded one is built again."""
 
 from billing.models import OperationRecord
+from billing.operations.accounts import (
+    ChangeRights,
+    ResetSecondFactor,
+    SwitchOffAccount,
+    SwitchOnAccount,
+)
 from billing.operations.assessment import RunAssessment
 from billing.operations.backups import MakeBackup
 from billing.operations.base import Actor, AnyOperation, CannotUndoError, OperationError
@@ -88,6 +94,10 @@ ALL: tuple[type[AnyOperation], ...] = (
     SignMonth,
     ReviewMonth,
     ReopenMonth,
+    ChangeRights,
+    SwitchOffAccount,
+    SwitchOnAccount,
+    ResetSecondFactor,
 )
 BY_NAME = {operation.name: operation for operation in ALL}
 

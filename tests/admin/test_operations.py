@@ -87,12 +87,19 @@ ANSWERS = {
     "sign-month": {"target": "2026-01", "explanation": "Nothing happened yet."},
     "review-month": {"target": "2026-01"},
     "reopen-month": {"target": "2026-01"},
+    "change-rights": {"target": "sue", "which": "there", "roles": "support"},
+    "switch-off-account": {"target": "sue"},
+    "switch-on-account": {"target": "sue"},
+    "reset-second-factor": {"target": "sue"},
 }
 # What finance does besides looking.
 FOR_FINANCE = {
     "take-finding", "snooze-finding", "accept-finding", "reopen-finding", "start-reconciliation",
     "sign-off-run", "check-month", "sign-month", "review-month", "reopen-month",
 }  # fmt: skip
+FOR_ADMINISTRATORS = (
+    "change-rights", "switch-off-account", "switch-on-account", "reset-second-factor",
+)  # fmt: skip
 each_page = pytest.mark.parametrize("name", sorted(PAGES))
 
 
@@ -151,6 +158,8 @@ def test_every_operation_has_a_page_and_answers_here() -> None:
         *((name, "finance") for name in sorted(set(PAGES) - FOR_FINANCE)),
         *((name, "engineer") for name in ("sign-off-run", "sign-month", "review-month")),
         *((name, "support") for name in ("sign-off-run", "override-status")),
+        *((name, "engineer") for name in FOR_ADMINISTRATORS),
+        ("grant-credits", "administrator"),
     ],
 )
 def test_who_may_not_is_refused_whatever_is_sent(log_in: LogIn, name: str, role: str) -> None:

@@ -10,6 +10,12 @@ from django.contrib.auth.models import AnonymousUser, Group, User
 
 import billing.operations
 from billing.models import BillingEvent, CreditEntry, OperationRecord
+from billing.operations.accounts import (
+    ChangeRights,
+    ResetSecondFactor,
+    SwitchOffAccount,
+    SwitchOnAccount,
+)
 from billing.operations.assessment import RunAssessment
 from billing.operations.backups import MakeBackup
 from billing.operations.base import Actor, AnyOperation, InvalidInputError, NotPermittedError
@@ -146,6 +152,16 @@ MAKERS: dict[type[AnyOperation], Make] = {
     SignMonth: lambda actor, reason: SignMonth(month="2026-10", actor=actor, reason=reason),
     ReviewMonth: lambda actor, reason: ReviewMonth(month="2026-10", actor=actor, reason=reason),
     ReopenMonth: lambda actor, reason: ReopenMonth(month="2026-10", actor=actor, reason=reason),
+    ChangeRights: lambda actor, reason: ChangeRights(account="sue", actor=actor, reason=reason),
+    SwitchOffAccount: lambda actor, reason: SwitchOffAccount(
+        account="sue", actor=actor, reason=reason
+    ),
+    SwitchOnAccount: lambda actor, reason: SwitchOnAccount(
+        account="sue", actor=actor, reason=reason
+    ),
+    ResetSecondFactor: lambda actor, reason: ResetSecondFactor(
+        account="sue", actor=actor, reason=reason
+    ),
 }
 FOR_ENGINEERS = {
     "billing.override_status",
@@ -166,6 +182,12 @@ FOR_FINANCE = {
     "billing.review_month",
     "billing.reopen_month",
 }
+FOR_ADMINISTRATORS = {
+    "billing.change_rights",
+    "billing.switch_off_account",
+    "billing.switch_on_account",
+    "billing.reset_second_factor",
+}
 ON_FINDINGS = {
     "billing.take_finding",
     "billing.snooze_finding",
@@ -174,9 +196,10 @@ ON_FINDINGS = {
     "billing.reconcile",
 }
 MAY = {
-    "support": set(OPERATIONS) - FOR_ENGINEERS - FOR_FINANCE,
+    "support": set(OPERATIONS) - FOR_ENGINEERS - FOR_FINANCE - FOR_ADMINISTRATORS,
     "finance": ON_FINDINGS | FOR_FINANCE | {"billing.check_month"},
-    "engineer": set(OPERATIONS) - FOR_FINANCE,
+    "engineer": set(OPERATIONS) - FOR_FINANCE - FOR_ADMINISTRATORS,
+    "administrator": FOR_ADMINISTRATORS,
 }
 
 

@@ -135,7 +135,7 @@ def log_in(demo: Demo, role: str) -> httpx.Response:
     with httpx.Client(base_url=demo.url, follow_redirects=True, trust_env=False) as client:
         client.get("/admin/login/")
         form = {
-            "username": role,
+            "login": role,
             "password": demo.password(role),
             "csrfmiddlewaretoken": client.cookies["csrftoken"],
             "next": "/admin/",

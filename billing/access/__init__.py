@@ -1,0 +1,1 @@
+"""Who may come in, and what that takes: log-in, second factor, sessions, rights."""
