@@ -12,6 +12,7 @@ from procrastinate import RetryStrategy
 from procrastinate.contrib.django import app
 
 from billing import rate_limits
+from billing.access import history, sessions
 from billing.alerts import heartbeat, rules, telling
 from billing.alerts.watch import watch as watch_rules
 from billing.gateway.client import GatewayError
@@ -265,6 +266,16 @@ def backup(actor: str, verifying: bool = True) -> None:
     with fresh_connection():
         made = making.make(actor=actor, verifying=verifying)
         logger.info("backup %s, %s bytes", made.manifest.name, made.manifest.size)
+
+
+@app.periodic(cron="10 3 * * *")
+@app.task(name="billing.forget_access", queueing_lock="billing.forget_access")
+def forget_access(timestamp: int) -> None:
+    """Every night: sessions that are over, and log-ins that are older than they are kept."""
+    with fresh_connection():
+        logger.info(
+            "sessions: %s over, log-ins: %s old", sessions.forget_over(), history.forget_old()
+        )
 
 
 @app.periodic(cron="30 2 * * *")
