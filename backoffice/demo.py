@@ -32,7 +32,7 @@ from backoffice.demo_world import Sandbox
 from backoffice.postgres import BASE_DIR, LOCAL_DIR, project_server
 from backoffice.processes import Child, address, listen, web_command
 
-ROLES = ("support", "finance", "engineer")
+ROLES = ("support", "finance", "engineer", "administrator")
 SANDBOX_PORT = 12111
 SANDBOX_KEY = "sk_test_" + "DemoSandbox0" * 2
 PORTS_TRIED = 20
