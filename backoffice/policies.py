@@ -14,6 +14,7 @@ from django.conf import settings
 from django.contrib import admin
 from django.http import HttpRequest
 from django.template.loader import render_to_string
+from django.urls import reverse
 
 STYLE = re.compile(r"<style[^>]*>(.*?)</style>", re.DOTALL)
 UNFOLD_PAGES = ("/admin/",)
@@ -21,11 +22,15 @@ UNFOLD_PAGES = ("/admin/",)
 
 def policy_for(request: HttpRequest) -> str:
     """What a page at this address may load, where its view says nothing else."""
-    return unfold_policy() if request.path.startswith(UNFOLD_PAGES) else bare_policy()
+    if not request.path.startswith(UNFOLD_PAGES):
+        return bare_policy()
+    if request.path == reverse("mfa_activate_totp"):
+        return unfold_policy("'self' data:")  # the code to scan is in the page, and in no address
+    return unfold_policy()
 
 
 @cache
-def unfold_policy() -> str:
+def unfold_policy(images: str = "'self'") -> str:
     """Unfold's pages: everything from here, and the three exceptions that they need.
 
     - 'unsafe-eval': Alpine makes functions of its attributes. Its other build, which does not,
@@ -42,7 +47,7 @@ def unfold_policy() -> str:
             "script-src 'self' 'unsafe-eval'",
             f"style-src 'self' {' '.join(hashes(unfold_styles() + error_styles()))}",
             "style-src-attr 'unsafe-inline'",
-            "img-src 'self'",
+            f"img-src {images}",
             "font-src 'self'",
             "connect-src 'self'",
             "form-action 'self'",

@@ -52,7 +52,9 @@ urlpatterns = [
         "account/",
         include(
             [
-                path("", RedirectView.as_view(pattern_name="mfa_index"), name="access_home"),
+                path(
+                    "", of_admin(RedirectView.as_view(pattern_name="mfa_index")), name="access_home"
+                ),
                 path("logout/", account.logout, name="account_logout"),
                 path("inactive/", account.account_inactive, name="account_inactive"),
                 path("reauthenticate/", account.reauthenticate, name="account_reauthenticate"),
