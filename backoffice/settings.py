@@ -89,6 +89,13 @@ NOTICED_BY_SERVER = (
     "-c tcp_keepalives_idle=30 -c tcp_keepalives_interval=10 -c tcp_keepalives_count=3"
     " -c tcp_user_timeout=60000"
 )
+# The schema of our own tables where `adopt` has moved in beside an application; else `public`.
+DATABASE_SCHEMA = read_text(
+    "DATABASE_SCHEMA",
+    r"(?!public$|pg_)[a-z_][a-z0-9_]{0,50}",
+    "the name of a schema that is not public, such as backoffice",
+    default="",
+)
 
 
 def read_address(name: str, url: str) -> dict[str, Any]:
@@ -125,7 +132,10 @@ def read_database() -> dict[str, Any]:
 
         url = database_url()
     database = read_address("DATABASE_URL", url)
-    database["OPTIONS"].setdefault("options", NOTICED_BY_SERVER)
+    options = database["OPTIONS"].get("options", NOTICED_BY_SERVER)
+    if DATABASE_SCHEMA:
+        options += f" -c search_path={DATABASE_SCHEMA},public"
+    database["OPTIONS"]["options"] = options
     return database
 
 

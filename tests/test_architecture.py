@@ -23,10 +23,11 @@ LAYERS = (
     ("diagnosis", "revenue"),
     ("incidents",),
     ("operations",),
+    ("adoption",),
     ("reconciliation",),
     ("recovery",),
     ("alerts",),
-    ("smoke", "observing"),
+    ("smoke", "observing", "roles"),
     ("admin", "management", "selfservice", "tasks", "apps"),
 )
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}

@@ -54,6 +54,10 @@ class Kind(TextChoices):
     BALANCE_NEGATIVE = "balance_negative", "Negative balance"  # C3
     CLAIM_DEBITED = "claim_debited", "Claim failed, credits deducted"  # C2
     CLAIM_REFUSED = "claim_refused", "Claim refused for want of credits"  # F2
+    ROW_SET_APART = "row_set_apart", "Adopted row that nobody sees"
+    STATUS_UNKNOWN = "status_unknown", "Status that Stripe does not know"
+    EVENTS_WITHOUT_ID = "events_without_id", "Events without Stripe's id"
+    OPENING_DIFFERS = "opening_differs", "Opening balance that purchases do not explain"
 
 
 # What explains a customer's standing and is no difference between two books: past due, say.

@@ -1,6 +1,7 @@
 """The tables: the runbook's own five, and what the back office keeps besides."""
 
 from billing.models.accounts import BillingCustomer, BillingInvoice, BillingSubscription
+from billing.models.adoption import Adoption
 from billing.models.alerts import Alert, AlertMessage, WatchedRule
 from billing.models.audit import AuditLink
 from billing.models.balance import (
@@ -58,6 +59,7 @@ from billing.models.recovery import (
 from billing.models.versions import StripeVersion
 
 __all__ = [
+    "Adoption",
     "Alert",
     "AlertMessage",
     "Assessment",

@@ -138,6 +138,7 @@ class CreditEntry(models.Model):
         CORRECTION = "correction", "Correction"
         CLAIM = "claim", "Lead claim"
         SQL = "sql", "Raw SQL"
+        OPENING = "opening", "Opening balance"
 
     user_id = models.TextField()
     delta = models.BigIntegerField()

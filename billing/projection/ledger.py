@@ -14,6 +14,7 @@ from billing.models.context import set_setting
 
 UNSEEN = ":unseen"  # ends the source of an entry for what the ledger never saw
 RESTORED = "restore:"  # begins the source of entries that a recovery after a restore wrote
+IN_OPENING = "opening:"  # before the source of what an opening balance has already
 MAX_BALANCE = 2**62  # credits; what a bigint holds, with room for one more entry
 
 
@@ -26,7 +27,8 @@ class Entry:
     """Credits to give (`amount` above 0) or to take back (below 0), and why.
 
     `source` names what was bought, refunded or disputed: one source is posted once.
-    `covered_by` names another whose entry stands for this one too.
+    `covered_by` names another whose entry stands for this one too. With `in_opening` the balance
+    has it already, since before it was adopted: a second entry takes it out again.
     """
 
     user_id: str
@@ -35,6 +37,7 @@ class Entry:
     source: str | None = None
     reason: str = ""
     covered_by: str | None = None
+    in_opening: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +74,9 @@ def post(entries: Sequence[Entry]) -> list[Posted]:
         if entry.source:
             taken.add(entry.source)
         balance, owed = accounts[entry.user_id]
+        if entry.in_opening:
+            posted += _told(entry, balance, owed)
+            continue
         settled = _settle(entry, balance, owed)
         accounts[entry.user_id] = (settled.balance_after, settled.owed_after)
         posted.append(settled)
@@ -242,6 +248,18 @@ def settled(balance: int, owed: int, amount: int) -> tuple[int, int]:
 def _settle(entry: Entry, balance: int, owed: int) -> Posted:
     after, owed_after = settled(balance, owed, entry.amount)
     return Posted(entry, after - balance, owed_after - owed, after, owed_after)
+
+
+def _told(entry: Entry, balance: int, owed: int) -> list[Posted]:
+    """An entry whose credits the opening balance has, and what takes them out of it."""
+    out = Entry(
+        entry.user_id, -entry.amount, CreditEntry.Kind.OPENING, f"{IN_OPENING}{entry.source}",
+        "The opening balance has it already",
+    )  # fmt: skip
+    return [
+        Posted(entry, entry.amount, 0, balance + entry.amount, owed),
+        Posted(out, -entry.amount, 0, balance, owed),
+    ]
 
 
 def _lock(user_ids: Iterable[str]) -> dict[str, tuple[int, int]]:

@@ -28,6 +28,7 @@ class Bought:
     payment_intent_id: str
     amount: int
     lines: Lines
+    in_opening: bool = False
     credits: int | None = None
 
 
@@ -57,7 +58,8 @@ def _locked(sources: set[str], customer_ids: set[str]) -> list[Bought]:
             SELECT p.id, p.source, p.kind, p.status,
                    CASE WHEN p.status <> 'granted' AND c.attributed_by = 'operator'
                         THEN c.user_id ELSE coalesce(p.user_id, c.user_id) END,
-                   p.payment_intent_id, p.amount, p.lines::json
+                   p.payment_intent_id, p.amount, p.lines::json,
+                   EXISTS (SELECT FROM billing_adoption a WHERE p.created_at < a.adopted_at)
             FROM billing_purchases p
             LEFT JOIN billing_customers c USING (stripe_customer_id)
             WHERE p.source = ANY({TEXTS})
@@ -127,6 +129,7 @@ def _grant_entries(purchase: Bought, lines: Lines, worth: Mapping[str, int]) -> 
                 kind,
                 whole,
                 f"Paid in checkout session {purchase.source}",
+                in_opening=purchase.in_opening,
             )
         ]
     return [
@@ -137,6 +140,7 @@ def _grant_entries(purchase: Bought, lines: Lines, worth: Mapping[str, int]) -> 
             f"{whole}:{line['id']}",
             f"Paid with invoice {purchase.source}",
             covered_by=whole,
+            in_opening=purchase.in_opening,
         )
         for line in lines
     ]
@@ -227,7 +231,16 @@ def _entries_to_target(
             continue
         target = _share(total, sum(counted.values()), purchase.amount)
         kind, reason = _wording(reversal)
-        entries.append(Entry(purchase.user_id, current - target, kind, source, reason))
+        entries.append(
+            Entry(
+                purchase.user_id,
+                current - target,
+                kind,
+                source,
+                reason,
+                in_opening=purchase.in_opening and _is_before(reversal),
+            )
+        )
         current = target
     return entries
 
@@ -252,13 +265,20 @@ def _reversals_of(purchases: Sequence[Bought | Purchase]) -> dict[str, list[Paym
         source_of |= dict(bound.fetchall())
     found: dict[str, list[PaymentReversal]] = defaultdict(list)
     reversals = PaymentReversal.objects.raw(
-        f"SELECT * FROM billing_payment_reversals WHERE payment_intent_id = ANY({TEXTS})"  # noqa: S608
+        "SELECT r.*, EXISTS (SELECT FROM billing_adoption a WHERE r.created_at < a.adopted_at)"  # noqa: S608
+        " AS in_opening FROM billing_payment_reversals r"
+        f" WHERE payment_intent_id = ANY({TEXTS})"
         " ORDER BY created_at, stripe_id",
         [as_json(source_of)],
     )
     for reversal in reversals:
         found[source_of[reversal.payment_intent_id]].append(reversal)
     return found
+
+
+def _is_before(reversal: PaymentReversal) -> bool:
+    """Whether it was before the tables were adopted; its return is told by when it is seen."""
+    return bool(getattr(reversal, "in_opening", False)) and reversal.active
 
 
 def _taken(reversal: PaymentReversal) -> str:

@@ -4,7 +4,7 @@ from django.db import transaction
 
 from billing.gateway.client import Gateway, gateway
 from billing.models import FindingRecord
-from billing.reconciliation import examining, groups, worklist
+from billing.reconciliation import adopted, examining, groups, worklist
 from billing.reconciliation.subjects import suspects_of
 
 
@@ -14,6 +14,10 @@ def look_again(record: FindingRecord, stripe: Gateway | None = None) -> bool:
     The record then says it: as it is now, or resolved. Raises a GatewayError where Stripe does
     not answer.
     """
+    if record.kind in adopted.KINDS:
+        if not (is_so := adopted.is_so(record)):
+            worklist.resolve(record)
+        return is_so
     suspects = list(suspects_of(record))
     one = examining.examine(groups.name_of(record), suspects, stripe or gateway())
     with transaction.atomic():

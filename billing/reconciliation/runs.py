@@ -20,7 +20,7 @@ from billing.database import held
 from billing.gateway.client import Gateway, GatewayError, gateway
 from billing.models import ReconciliationRun, ReconciliationSlice, ReconciliationSuspect
 from billing.models.incidents import current_incident
-from billing.reconciliation import books, examining, measures, reading, worklist
+from billing.reconciliation import adopted, books, examining, measures, reading, worklist
 from billing.revenue import bridge_days
 from billing.revenue.bridge import bridge
 from billing.revenue.days import last_days
@@ -170,6 +170,7 @@ def _do(stage: str, run: ReconciliationRun, stripe: Gateway, tell: Tell, grace: 
                 ReconciliationRun.objects.filter(pk=run.pk).update(stage="examining")
         case "examining":
             examining.examine_all(run, stripe, tell, grace=grace)
+            adopted.keep(run)
             worklist.resolve_the_rest(run)
         case "measuring":
             _measure(run, stripe)

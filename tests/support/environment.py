@@ -13,6 +13,7 @@ VARIABLES = {
     "BACKUP_FOLDER": "",
     "BACKUP_KEEP_DAYS": "",
     "DATABASE_POOL_URL": "",
+    "DATABASE_SCHEMA": "",
     "DATABASE_URL": "",
     "DJANGO_ALLOWED_HOSTS": "",
     "DJANGO_DEBUG": "true",

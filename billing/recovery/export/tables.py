@@ -104,6 +104,7 @@ LEFT_OUT: dict[type[Model], str] = {
     m.Assessment: "It tells of a database that is gone.",
     m.SmokeTest: "It tells of a deployment that is gone.",
     m.Backup: "The backups' own files say the same.",
+    m.Adoption: "The opening entries of the ledger say it.",
 }
 
 BY_TABLE: dict[str, type[Model]] = {model._meta.db_table: model for model in (*OURS, *STRIPES)}
