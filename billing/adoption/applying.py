@@ -110,19 +110,23 @@ def _settle_functions() -> None:
 def _shape(seen: Seen, tell: Tell) -> int:
     """Gives a table what it lacks, and shows it in our schema; how many rows were set apart."""
     tell(f"{seen.name}: columns.")
-    one = looking.again(seen)
-    _add_columns(one)
-    one = looking.again(seen)
-    if in_step := triggers.keep_in_step(one):
-        triggers.put(*in_step)
-    filling.fill(one, tell)
-    apart = filling.set_apart(one)
+    _add_columns(looking.again(seen))
+    apart = _fill(seen, tell)
     tell(f"{seen.name}: indexes.")
     _index(seen, tell)
     one = looking.again(seen)
     indexing.constrain(one, has_negatives=seen.has_negatives)
     moving.show(one)
     return apart
+
+
+def _fill(seen: Seen, tell: Tell) -> int:
+    """Fills the companions that there are by now; how many rows were set apart."""
+    one = looking.again(seen)
+    if in_step := triggers.keep_in_step(one):
+        triggers.put(*in_step)
+    filling.fill(one, tell)
+    return filling.set_apart(one)
 
 
 def _index(seen: Seen, tell: Tell) -> None:
@@ -136,12 +140,8 @@ def _index(seen: Seen, tell: Tell) -> None:
             if not is_double or attempt == MOST_TRIES - 1:
                 raise
             tell(f"{seen.name}: the application wrote a key twice meanwhile.")
-            one = looking.again(seen)
-            _add_columns(one)
-            if in_step := triggers.keep_in_step(one):
-                triggers.put(*in_step)
-            filling.fill(one, tell)
-            filling.set_apart(one)
+            _add_columns(looking.again(seen, counted=True))
+            _fill(seen, tell)
 
 
 def _add_columns(one: TableMap) -> None:
@@ -223,17 +223,30 @@ def _record(seen: list[Seen], tell: Tell) -> None:
 
 
 def _link(tell: Tell) -> int:
-    """Links the audit events that the application wrote before into the chain; how many."""
-    tell("The audit log's chain.")
-    with transaction.atomic(), connection.cursor() as cursor:
-        cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended('billing.audit_chain', 0))")
-        cursor.execute("SELECT count(*) FROM billing_audit_chain")
-        before = int(cursor.fetchone()[0])
-        cursor.execute(_LINK)
-        cursor.execute("SELECT count(*) FROM billing_audit_chain")
-        return int(cursor.fetchone()[0]) - before
+    """Links the audit events that the application wrote before into the chain; how many.
+
+    A thousand at a time: the chain's lock keeps all others waiting who write to it.
+    """
+    linked = 0
+    while True:
+        with transaction.atomic(), connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT pg_advisory_xact_lock(hashtextextended('billing.audit_chain', 0))"
+            )
+            cursor.execute(f"SELECT count(*) FROM ({_UNLINKED}) AS e")  # noqa: S608
+            found = int(cursor.fetchone()[0])
+            if not found:
+                return linked
+            cursor.execute(_LINK)
+        linked += found
+        tell(f"{linked:,} older audit events are linked.")
 
 
+_UNLINKED = f"""
+    SELECT * FROM billing_events
+    WHERE {IS_AUDIT} AND id NOT IN (SELECT event_id FROM billing_audit_chain)
+    ORDER BY id LIMIT 1000
+"""  # noqa: S608
 _LINK = f"""
     DO $$
     DECLARE e record; place bigint; last text;
@@ -241,8 +254,7 @@ _LINK = f"""
         SELECT position, hash INTO place, last
         FROM billing_audit_chain ORDER BY position DESC LIMIT 1;
         place := coalesce(place, 0); last := coalesce(last, '');
-        FOR e IN SELECT * FROM billing_events WHERE {IS_AUDIT}
-                 AND id NOT IN (SELECT event_id FROM billing_audit_chain) ORDER BY id LOOP
+        FOR e IN {_UNLINKED} LOOP
             place := place + 1;
             last := encode(sha256(convert_to(last || {CONTENT}, 'UTF8')), 'hex');
             INSERT INTO billing_audit_chain (position, event_id, hash) VALUES (place, e.id, last);

@@ -7,7 +7,7 @@ from django.db import connection, models, transaction
 
 from billing.adoption import catalog, indexing, journal, mapping, obstacles
 from billing.adoption.catalog import MODELS, OURS
-from billing.adoption.mapping import TableMap, Way
+from billing.adoption.mapping import Rows, TableMap, Way
 from billing.adoption.obstacles import Obstacle
 from billing.database import rows
 from billing.models import BillingEvent, LeadCredits
@@ -21,6 +21,7 @@ class Seen:
 
     mapping: TableMap
     obstacles: list[Obstacle]
+    rows: Rows
 
     @property
     def name(self) -> str:
@@ -93,7 +94,8 @@ def _look_at(model: type[models.Model], *, may_hush: bool) -> Seen | None:
     table = catalog.read(model._meta.db_table)
     if table is None:
         return None
-    mapped = mapping.map_table(model, table, obstacles.measure(model, table))
+    counted = obstacles.measure(model, table)
+    mapped = mapping.map_table(model, table, counted)
     found = obstacles.of_table(mapped, may_hush=may_hush)
     if not journal.exists() and (clash := [n for n in table.columns if n.startswith(OURS)]):
         found.append(
@@ -105,15 +107,19 @@ def _look_at(model: type[models.Model], *, may_hush: bool) -> Seen | None:
                 refuses=True,
             )
         )
-    return Seen(mapped, found)
+    return Seen(mapped, found, counted)
 
 
-def again(seen: Seen) -> TableMap:
-    """The mapping as it is by now, after columns or indexes were added."""
+def again(seen: Seen, *, counted: bool = False) -> TableMap:
+    """The mapping as it is by now, after columns or indexes were added.
+
+    With `counted`, its rows are looked at again, too: a companion once made stays one.
+    """
     table = catalog.read(seen.name)
     assert table is not None  # noqa: S101  (it was there)
     model = seen.mapping.model
-    return mapping.map_table(model, table, obstacles.measure(model, table))
+    held = obstacles.measure(model, table) if counted else seen.rows
+    return mapping.map_table(model, table, held)
 
 
 def of_all() -> list[Obstacle]:

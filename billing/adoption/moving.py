@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 from django.core.management import call_command
-from django.db import connection, transaction
+from django.db import ProgrammingError, connection, transaction
 from django.db.migrations.recorder import MigrationRecorder
 from psycopg.errors import DependentObjectsStillExist
 
@@ -51,7 +51,7 @@ def migrate(adopted: Iterable[str]) -> None:
     with on_path(journal.schema()):
         MigrationRecorder(connection).ensure_schema()
     with on_path(journal.shapes(), journal.schema(), *_extension_schema()):
-        call_command("migrate", interactive=False, verbosity=0)
+        call_command("migrate", interactive=False, verbosity=0, adopting=True)
     with transaction.atomic():
         _move(set(adopted))
 
@@ -130,4 +130,7 @@ def show(mapping: TableMap) -> None:
     """Puts the view of their table where our code looks for ours."""
     name = quoted(journal.schema(), mapping.table.name)
     query = mapping.shape(theirs(mapping.table.name))
-    briefly([f"DROP VIEW IF EXISTS {name}", f"CREATE VIEW {name} AS {query}"])
+    try:
+        briefly([f"CREATE OR REPLACE VIEW {name} AS {query}"])
+    except ProgrammingError:  # other columns than before: rights on it have to be given anew
+        briefly([f"DROP VIEW IF EXISTS {name}", f"CREATE VIEW {name} AS {query}"])

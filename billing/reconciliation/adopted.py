@@ -69,7 +69,7 @@ def set_apart() -> Iterator[Found]:
         companion = f"{OURS}{key}"
         if table is None or companion not in table.columns:
             continue
-        row = "id::text" if "id" in table.columns else "ctid::text"
+        row = next((f"{n}::text" for n in ("id", "user_id") if n in table.columns), "ctid::text")
         user = "coalesce(user_id::text, '')" if "user_id" in table.columns else "''"
         has_key = f"{quoted(key)} IS NOT NULL"
         where = f"{quoted(companion)} IS NULL"

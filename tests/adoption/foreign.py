@@ -8,6 +8,7 @@ import json
 import random
 import uuid
 from dataclasses import dataclass, field
+from typing import Any
 
 import psycopg
 
@@ -55,7 +56,7 @@ class Planted:
     users: list[str] = field(default_factory=list)
 
 
-def build(url: str, *, users: int = 40, seed: int = 7) -> Planted:
+def build(url: str, *, users: int = 20, seed: int = 7) -> Planted:
     """Makes and fills the tables, as their owner."""
     made = random.Random(seed)
     planted = Planted([], [], [])
@@ -81,7 +82,7 @@ def build(url: str, *, users: int = 40, seed: int = 7) -> Planted:
                 " VALUES (%s, %s, 'paid', 4900)",
                 [user, f"in_old{number:04}"],
             )
-            db.execute("INSERT INTO lead_credits VALUES (%s, %s)", [user, 20 + number])
+            db.execute("INSERT INTO lead_credits VALUES (%s, %s)", [user, 1000 + number])
             db.execute(
                 "INSERT INTO lead_claims (user_id, lead_id) VALUES (%s, gen_random_uuid())", [user]
             )
@@ -124,3 +125,62 @@ def plant(db: psycopg.Connection, planted: Planted) -> None:
     db.execute("INSERT INTO lead_credits VALUES (%s, 3)", [users[12]])
     db.execute("INSERT INTO billing_events (type, payload) VALUES ('manual.credit_adjustment',"
                " '{\"user_id\": \"x\", \"amount\": 50}')")  # fmt: skip
+
+
+TABLES = (
+    "billing_customers", "billing_subscriptions", "billing_invoices", "billing_events",
+    "lead_credits", "lead_claims",
+)  # fmt: skip
+SCHEMA = """
+    SELECT 'column', c.relname::text, a.attname::text,
+           format_type(a.atttypid, a.atttypmod) || a.attnotnull::text
+           || coalesce(pg_get_expr(d.adbin, d.adrelid), '')
+    FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid
+    LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
+    WHERE c.relnamespace = 'public'::regnamespace AND c.relkind = 'r' AND a.attnum > 0
+      AND NOT a.attisdropped
+    UNION ALL
+    SELECT 'constraint', conrelid::regclass::text, conname::text, pg_get_constraintdef(oid)
+    FROM pg_constraint WHERE connamespace = 'public'::regnamespace
+    UNION ALL
+    SELECT 'index', tablename::text, indexname::text, indexdef FROM pg_indexes
+    WHERE schemaname = 'public'
+    UNION ALL
+    SELECT 'trigger', tgrelid::regclass::text, tgname::text, pg_get_triggerdef(t.oid)
+    FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid
+    WHERE c.relnamespace = 'public'::regnamespace AND NOT tgisinternal
+    UNION ALL
+    SELECT 'function', '', p.oid::regprocedure::text, prosrc FROM pg_proc p
+    WHERE pronamespace = 'public'::regnamespace
+    UNION ALL
+    SELECT 'schema', '', nspname::text, '' FROM pg_namespace WHERE nspname !~ '^pg_'
+    ORDER BY 1, 2, 3
+"""
+
+
+def schema(url: str) -> list[Any]:
+    """All that the catalog says of the application's schema."""
+    with psycopg.connect(url) as db:
+        return db.execute(SCHEMA).fetchall()
+
+
+def rows(url: str) -> dict[str, list[Any]]:
+    """All rows, in the columns that the script has made."""
+    with psycopg.connect(url) as db:
+        return {table: sorted(_rows(db, table)) for table in TABLES}
+
+
+COLUMNS = {
+    "billing_customers": "id, user_id, email, stripe_customer_id, company, created_at",
+    "billing_subscriptions": "id, user_id, stripe_subscription_id, status, price_id,"
+    " current_period_end, plan_label, created_at",
+    "billing_invoices": "id, user_id, stripe_invoice_id, status, amount_paid, created_at",
+    "billing_events": "id, type, payload::text, created_at",
+    "lead_credits": "user_id, balance, updated_at",
+    "lead_claims": "id, user_id, lead_id, credits_spent, claimed_at",
+}
+
+
+def _rows(db: psycopg.Connection, table: str) -> list[str]:
+    found = db.execute(f"SELECT ({COLUMNS[table]})::text FROM public.{table}").fetchall()  # noqa: S608
+    return [str(row[0]) for row in found]

@@ -1,12 +1,15 @@
 """`manage.py migrate`, which sets up dj-stripe's tables on an empty database in seconds."""
 
+from argparse import SUPPRESS
 from typing import Any
 
-from django.core.management.base import CommandParser
+from django.core.management.base import CommandError, CommandParser
 from django.core.management.commands.migrate import Command as DjangoMigrate
 from django.db import connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations.executor import MigrationExecutor
+
+from billing.adoption import journal
 
 APP = "djstripe"
 
@@ -27,9 +30,16 @@ class Command(DjangoMigrate):
             action="store_true",
             help="Run dj-stripe's original migrations on an empty database too.",
         )
+        parser.add_argument("--adopting", action="store_true", help=SUPPRESS)
 
     def handle(self, *args: Any, **options: Any) -> None:
         connection = connections[options["database"]]
+        only_looks = options["plan"] or options["check_unapplied"]
+        if journal.exists() and not (options["adopting"] or only_looks):
+            raise CommandError(
+                "This database was adopted: our tables are beside an application's own. Run"
+                " manage.py adopt --apply, which migrates it, too."
+            )
         if self.may_shorten(connection, options):
             self.verbosity = options["verbosity"]
             progress = self.migration_progress_callback
