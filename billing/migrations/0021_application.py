@@ -66,7 +66,7 @@ CLAIM_LEAD = """
 
 
 class Migration(migrations.Migration):
-    dependencies = [("billing", "0017_export")]
+    dependencies = [("billing", "0020_access")]
 
     operations = [
         migrations.AlterField(
