@@ -98,6 +98,7 @@ _COLUMNS = {
         "I stripe_invoice_id stripe_customer_id charge_id; N currency decline_reason lost_by"
     ),
     "billing_rate_limits": "O key",
+    "billing_adoption": "N tables",
     "billing_erased": "I object_id operation_key",
     "billing_saved_views": "N report; T name query; O saved_by",
     "billing_inbox": (

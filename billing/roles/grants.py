@@ -11,7 +11,7 @@ from billing.roles.wanted import (
     APPLICATION,
     BACKOFFICE,
     EVERYTHING,
-    FUNCTION,
+    FUNCTIONS,
     OWNER,
     ROLES,
     Grant,
@@ -155,7 +155,7 @@ def _owned_functions() -> list[dict[str, str]]:
           AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_proc'::regclass
                           AND d.objid = p.oid AND d.deptype = 'e')
           AND (%(schema)s <> 'public' OR p.proname = 'claim_lead'
-               OR starts_with(p.proname, 'pgtrigger_') OR starts_with(p.proname, 'procrastinate_'))
+               OR p.proname ~ '^(billing|pgtrigger|procrastinate)_')
         ORDER BY 1
         """,
         {"schema": schema(), "owner": OWNER},
@@ -200,7 +200,8 @@ def wanted() -> set[Grant]:
     found |= {Grant(role, "database", database, "CONNECT") for role in ROLES}
     found.add(Grant(BACKOFFICE, "database", database, "TEMPORARY"))
     found |= {Grant(OWNER, "schema", own, "CREATE"), Grant(OWNER, "schema", own, "USAGE")}
-    found |= {Grant(role, "function", FUNCTION, "EXECUTE") for role in (APPLICATION, BACKOFFICE)}
+    for function, callers in FUNCTIONS.items():
+        found |= {Grant(role, "function", function, "EXECUTE") for role in callers}
     names = set(_tables())
     found |= {each for each in on_models() if each.name in names}
     for name in names:
@@ -280,10 +281,14 @@ _HELD = """
     FROM pg_database d CROSS JOIN aclexplode(d.datacl) a JOIN pg_roles r ON r.oid = a.grantee
     WHERE r.rolname = ANY(%(roles)s) AND d.datname = current_database()
     UNION ALL
-    SELECT r.rolname, 'function', n.nspname, 'claim_lead(text,text,bigint)', '', a.privilege_type
+    SELECT r.rolname, 'function', n.nspname,
+           format('%%s(%%s)', p.proname, (
+               SELECT string_agg(format_type(t, NULL), ',' ORDER BY place)
+               FROM unnest(p.proargtypes) WITH ORDINALITY AS g(t, place))),
+           '', a.privilege_type
     FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
     CROSS JOIN aclexplode(p.proacl) a JOIN pg_roles r ON r.oid = a.grantee
-    WHERE r.rolname = ANY(%(roles)s) AND p.proname = 'claim_lead'
+    WHERE r.rolname = ANY(%(roles)s) AND a.grantee <> p.proowner
 """
 
 

@@ -19,7 +19,7 @@ OWNER, BACKOFFICE = "billing_owner", "billing_backoffice"
 APPLICATION, ANALYST = "billing_application", "billing_analyst"
 ROLES = (OWNER, BACKOFFICE, APPLICATION, ANALYST)
 
-APPEND_ONLY = (m.BillingEvent, m.CreditEntry, m.AuditLink)
+APPEND_ONLY = (m.BillingEvent, m.CreditEntry, m.AuditLink, m.IncidentEntry)
 DERIVED_ANEW = (m.CreditLot, m.CreditUse, m.CreditFlow, m.CreditPosition, m.CreditProgress)
 """What the ledger's lots are made of: emptied, and derived again."""
 
@@ -67,7 +67,10 @@ READ_BY_ANALYST: Mapping[type[models.Model], tuple[str, ...]] = {
 }
 
 EVERYTHING = ("SELECT", "INSERT", "UPDATE", "DELETE")
-FUNCTION = "claim_lead(text,text,bigint)"
+FUNCTIONS = {
+    "claim_lead(text,text,bigint)": (APPLICATION, BACKOFFICE),
+    "billing_erase(text,bigint,jsonb)": (BACKOFFICE,),
+}
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -111,4 +114,8 @@ def of_backoffice(table: str) -> tuple[str, ...]:
     return (*EVERYTHING, "TRUNCATE") if model in DERIVED_ANEW else EVERYTHING
 
 
-_BY_TABLE = {model._meta.db_table: model for model in apps.get_app_config("billing").get_models()}
+_BY_TABLE = {
+    model._meta.db_table: model
+    for model in apps.get_app_config("billing").get_models()
+    if not model._meta.proxy
+}

@@ -124,7 +124,9 @@ def test_the_analyst_reads_figures_and_nobody(roles: Database) -> None:
 
 
 def test_the_back_office_writes_rows_and_changes_no_table(roles: Database) -> None:
-    append_only = {"billing_events", "credit_entries", "billing_audit_chain"}
+    append_only = {
+            "billing_events", "credit_entries", "billing_audit_chain", "billing_incident_entries",
+        }  # fmt: skip
     with psycopg.connect(roles.url) as db:
         for table in tables(db):
             assert may(db, BACKOFFICE, f"SELECT * FROM {table} LIMIT 1"), table  # noqa: S608
@@ -134,6 +136,10 @@ def test_the_back_office_writes_rows_and_changes_no_table(roles: Database) -> No
             assert not may(db, BACKOFFICE, f"ALTER TABLE {table} DISABLE TRIGGER ALL"), table
             assert not may(db, BACKOFFICE, f"DROP TABLE {table}"), table
         assert not may(db, BACKOFFICE, "UPDATE credit_entries SET delta = 0")
+        erase = "SELECT billing_erase('credit_entries.reason', 0, '\"\"')"
+        assert may(db, BACKOFFICE, erase)
+        assert not may(db, APPLICATION, erase)
+        assert not may(db, ANALYST, erase)
         assert not may(db, BACKOFFICE, "CREATE TABLE public.mine ()")
 
 
