@@ -9,7 +9,7 @@ INSTALLED = .venv/.installed
 WORKERS ?= 3
 SEEDS ?= 20
 
-.PHONY: help install demo demo-reset stop test lint audit bench bench-finance bench-search \
+.PHONY: help install demo demo-reset stop test lint style types weaknesses audit bench bench-finance bench-search \
 	bench-reconcile bench-outage drill drill-network check-deploy year
 .DEFAULT_GOAL := help
 
@@ -56,9 +56,16 @@ stop: install
 	@$(VENV_PYTHON) -m backoffice.postgres stop
 
 lint: install
+	@$(MAKE) --no-print-directory --jobs 2 style types weaknesses
+
+style: install
 	$(VENV_PYTHON) -m ruff format --check .
 	$(VENV_PYTHON) -m ruff check .
+
+types: install
 	$(VENV_PYTHON) -m mypy
+
+weaknesses: install
 	$(VENV_PYTHON) -m bandit --quiet --configfile pyproject.toml --recursive backoffice billing manage.py
 	$(VENV_PYTHON) -m tests.support.audit
 
