@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from django.db import connection
+from pytest_django import Settings
 
 from billing.diagnosis import audit
 from billing.models import (
@@ -266,6 +267,13 @@ def test_the_reason_must_not_name_them(ada: Known) -> None:
             erase(ada.customer, reason=reason).apply()
     with pytest.raises(OperationError, match="Nobody is here"):
         erase("cus_nobody").plan()
+    assert not ErasedObject.objects.exists()
+
+
+def test_it_is_refused_where_it_would_not_be_whole(ada: Known, settings: Settings) -> None:
+    settings.DATABASE_SCHEMA = "backoffice"
+    with pytest.raises(BlockedError, match="that was adopted"):
+        erase(ada.customer).apply()
     assert not ErasedObject.objects.exists()
 
 
