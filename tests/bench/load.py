@@ -32,7 +32,9 @@ class Deliveries:
         return len(self.taken) / self.seconds
 
     def latency(self, part: float) -> float:
-        """The seconds within which this part of them were answered."""
+        """The seconds within which this part of them were answered. RuntimeError if none was."""
+        if not self.taken:
+            raise RuntimeError(f"none was accepted: {sorted(set(self.refused))}")
         ordered = sorted(self.taken)
         return ordered[min(int(len(ordered) * part), len(ordered) - 1)]
 
