@@ -41,5 +41,5 @@ def test_a_person_can_log_in_with_the_machines_own_browser(
     page.goto(f"{back_office.url}/admin/")
     page.get_by_label("Username").fill("engineer")
     page.get_by_label("Password").fill("a long enough password")
-    page.get_by_role("button", name="Log in").click()
+    page.get_by_role("button", name="Log in", exact=True).click()
     expect(page).to_have_url(f"{back_office.url}/admin/")
