@@ -4,11 +4,11 @@ import json
 import time
 from typing import Any
 
+from django.conf import settings
 from django.http import HttpResponse
 from django.test import Client
 
 from backoffice.sandbox.delivery import signature
-from backoffice.settings import STRIPE_API_VERSION
 from billing.models import InboxEvent, WebhookRejection
 from tests.support.environment import WEBHOOK_SECRET
 
@@ -22,7 +22,7 @@ def event(**changes: Any) -> dict[str, Any]:
         "id": "evt_1",
         "object": "event",
         "type": "customer.created",
-        "api_version": STRIPE_API_VERSION,
+        "api_version": settings.STRIPE_API_VERSION,
         "created": int(time.time()),
         "livemode": False,
         "data": {"object": {"id": "cus_1", "object": "customer"}},
