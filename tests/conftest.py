@@ -30,6 +30,9 @@ FLUSHING = {"transactional_db", "live_server", "django_db_reset_sequences"}
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    stripe.HTTPClient.INITIAL_DELAY = stripe.HTTPClient.MAX_DELAY = (
+        0.01  # seconds between its tries
+    )
     os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", os.environ.get("TMPDIR", str(scratch_folder())))
     config.pluginmanager.register(LeftOut())
 

@@ -26,6 +26,7 @@ DISABLED = (
     "{failures} attempts in a row to deliver events to {url} have failed since {since}. We send no"
     " more events to it until you enable it again. What it missed can be resent."
 )
+TRUSTED = httpx.create_ssl_context(trust_env=False)  # read once: it takes 15 ms
 USER_AGENT = "Stripe/1.0 (+https://stripe.com/docs/webhooks)"
 WRONG_SECRET = "whsec_thatNobodyWasGiven"  # noqa: S105
 RETRY_SCHEDULES: dict[str, tuple[float, ...]] = {
@@ -126,6 +127,7 @@ class Delivery:
             timeout=None,  # noqa: S113
             follow_redirects=False,
             trust_env=False,
+            verify=TRUSTED,
             limits=httpx.Limits(max_connections=2 * MOST_AT_ONCE, max_keepalive_connections=8),
         )
         self._planned: int = self._newest()

@@ -8,7 +8,8 @@ from django.contrib.auth.models import Group, User
 from django.urls import reverse
 from playwright.sync_api import Page, expect
 
-from tests.admin.desk import PASSWORD, PHONE, Desk, violations
+from tests.admin.desk import PASSWORD, PHONE, Desk
+from tests.support.accessibility import violations
 from tests.support.back_office import BackOffice
 
 pytestmark = pytest.mark.browser

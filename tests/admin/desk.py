@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass, field
 
-from axe_playwright_python.sync_playwright import Axe
 from django.contrib.auth.models import Group, User
 from django.urls import reverse
 from playwright.sync_api import ConsoleMessage, Page, ViewportSize, expect
@@ -53,14 +52,3 @@ def say_why(page: Page, words: str) -> None:
     """Answers what every operation asks."""
     page.get_by_label("Reason", exact=True).select_option("webhook_missed")
     page.get_by_label("In your own words").fill(words)
-
-
-def violations(page: Page, *rules: str) -> list[str]:
-    """Axe's serious findings on the page as it is, by these rules or by all."""
-    options = {"resultTypes": ["violations"], **({"runOnly": list(rules)} if rules else {})}
-    return [
-        f"{violation['id']}: {node['html'][:200]}"
-        for violation in Axe().run(page, options=options).response["violations"]
-        if violation["impact"] in ("serious", "critical")
-        for node in violation["nodes"]
-    ]

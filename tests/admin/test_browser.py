@@ -21,11 +21,12 @@ from billing.operations.base import Actor
 from billing.operations.credits import GrantCredits
 from billing.revenue.reports import REPORTS
 from tests.admin import rows
-from tests.admin.desk import PHONE, Desk, say_why, violations
+from tests.admin.desk import PHONE, Desk, say_why
 from tests.admin.rows import HOSTILE, MODELS
 from tests.operations.shop import Shop, audits, balance
 from tests.revenue.moving import NOVEMBER, refunded, sold
 from tests.sandbox.server import SandboxProcess
+from tests.support.accessibility import violations
 from tests.support.back_office import BackOffice
 
 pytestmark = pytest.mark.browser

@@ -9,9 +9,10 @@ from playwright.sync_api import expect
 from billing.admin.cells import page_url
 from billing.ingress import worker
 from billing.models import BillingCustomer, LeadClaim, acting_as
-from tests.admin.desk import PHONE, Desk, say_why, violations
+from tests.admin.desk import PHONE, Desk, say_why
 from tests.operations.shop import Shop, balance
 from tests.sandbox.server import SandboxProcess
+from tests.support.accessibility import violations
 from tests.support.back_office import BackOffice
 
 pytestmark = pytest.mark.browser

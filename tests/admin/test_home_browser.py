@@ -9,7 +9,8 @@ from playwright.sync_api import expect
 
 from billing.models import Alert
 from tests.admin import rows
-from tests.admin.desk import PHONE, Desk, violations
+from tests.admin.desk import PHONE, Desk
+from tests.support.accessibility import violations
 
 pytestmark = pytest.mark.browser
 

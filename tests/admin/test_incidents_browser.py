@@ -10,8 +10,9 @@ from billing.admin.cells import page_url
 from billing.admin.incident_files import url
 from billing.models import Incident, IncidentEntry
 from tests.admin import rows
-from tests.admin.desk import PHONE, Desk, violations
+from tests.admin.desk import PHONE, Desk
 from tests.incidents.trouble import outage
+from tests.support.accessibility import violations
 
 pytestmark = pytest.mark.browser
 

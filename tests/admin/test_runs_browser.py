@@ -9,9 +9,10 @@ from playwright.sync_api import expect
 from billing.admin.cells import changelist_url, page_url
 from billing.ingress import worker
 from billing.models import ReconciliationRun
-from tests.admin.desk import Desk, violations
+from tests.admin.desk import Desk
 from tests.operations.shop import Shop
 from tests.sandbox.server import SandboxProcess
+from tests.support.accessibility import violations
 from tests.support.back_office import BackOffice
 from tests.support.waiting import wait_until
 

@@ -14,9 +14,10 @@ from billing.ingress import worker
 from billing.models import BulkJob, FindingRecord, ReconciliationRun
 from billing.reconciliation import runs
 from tests.admin import rows
-from tests.admin.desk import PHONE, Desk, say_why, violations
+from tests.admin.desk import PHONE, Desk, say_why
 from tests.operations.shop import Shop, balance
 from tests.sandbox.server import SandboxProcess
+from tests.support.accessibility import violations
 from tests.support.back_office import BackOffice
 
 pytestmark = pytest.mark.browser

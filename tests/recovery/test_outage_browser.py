@@ -9,10 +9,11 @@ from playwright.sync_api import expect
 from billing.alerts.firing import outage_page
 from billing.models import Recovery
 from tests.admin.conftest import desk
-from tests.admin.desk import PHONE, Desk, say_why, violations
+from tests.admin.desk import PHONE, Desk, say_why
 from tests.operations.shop import Shop, balance
 from tests.recovery.conftest import an_hour_ago
 from tests.sandbox.server import SandboxProcess
+from tests.support.accessibility import violations
 from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.browser

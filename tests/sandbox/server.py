@@ -6,6 +6,7 @@ import signal
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import cached_property
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -18,7 +19,7 @@ API_KEY = "sk_test_" + "sandbox0" * 4
 ROOT = Path(__file__).resolve().parents[2]
 
 FORKS = multiprocessing.get_context("forkserver")
-FORKS.set_forkserver_preload(["backoffice.sandbox.__main__", "tests.sandbox.server"])
+FORKS.set_forkserver_preload(["tests.sandbox.preloaded"])
 
 
 class SandboxProcess(SandboxClient):
@@ -28,7 +29,7 @@ class SandboxProcess(SandboxClient):
         super().__init__(url, data, API_KEY)
         self.process = process
 
-    @property
+    @cached_property
     def stripe(self) -> stripe.StripeClient:
         """A client of the official package for this sandbox; it does not retry."""
         return stripe.StripeClient(API_KEY, base_addresses={"api": self.url}, max_network_retries=0)
@@ -87,9 +88,9 @@ def start_sandbox(
 def run_sandbox(
     data: Path, *, customers: int = 0, seed: int = 1, extra_args: Sequence[str] = ()
 ) -> Iterator[SandboxProcess]:
-    """A sandbox with the file `data`, stopped on leaving."""
+    """A sandbox with the file `data`, killed on leaving: nobody is to see what it would tidy."""
     running = start_sandbox(data, customers=customers, seed=seed, extra_args=extra_args)
     try:
         yield running
     finally:
-        running.stop()
+        running.kill()

@@ -6,11 +6,11 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import ConsoleMessage, Page, ViewportSize, expect
 
 from tests.sandbox.receiver import Receiver
 from tests.sandbox.storefront import HOSTILE, Storefront
+from tests.support.accessibility import ALSO_MODERATE, violations
 
 pytestmark = pytest.mark.browser
 
@@ -281,14 +281,8 @@ def test_pages_can_be_read_and_used_by_all(
         brightness = sum(map(int, re.findall(r"\d+", background)[:3])) / 3
         assert (brightness < 60) == (scheme == "dark")
         buyer.unfold_all()
-        violations = [
-            f"{violation['id']}: {node['html'][:200]}"
-            for violation in Axe().run(buyer.page).response["violations"]
-            if violation["impact"] in ("moderate", "serious", "critical")
-            for node in violation["nodes"]
-        ]
-        if violations:
-            found[address] = violations
+        if problems := violations(buyer.page, impacts=ALSO_MODERATE):
+            found[address] = problems
     assert found == {}
 
 

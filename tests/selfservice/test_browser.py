@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from typing import Literal
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, ConsoleMessage, Page, expect
 
 from billing.ingress import worker
@@ -14,6 +13,7 @@ from tests.admin.conftest import desk
 from tests.admin.desk import PHONE, Desk, say_why
 from tests.operations.shop import Shop, audits
 from tests.sandbox.server import SandboxProcess
+from tests.support.accessibility import ALSO_MODERATE, violations
 from tests.support.back_office import BackOffice
 
 __all__ = ["desk"]
@@ -73,16 +73,6 @@ def make_link(desk: Desk) -> str:
     return str(page.evaluate("navigator.clipboard.readText()"))
 
 
-def violations(page: Page) -> list[str]:
-    """What keeps somebody from reading or using the page, contrast included."""
-    return [
-        f"{violation['id']}: {node['html'][:200]}"
-        for violation in Axe().run(page).response["violations"]
-        if violation["impact"] in ("moderate", "serious", "critical")
-        for node in violation["nodes"]
-    ]
-
-
 def test_a_customer_helps_herself(desk: Desk, overdue: Shop, phone: Page) -> None:
     """From the agent's link over a new card and the payment to an active subscription."""
     url = make_link(desk)
@@ -121,7 +111,7 @@ def test_the_pages_can_be_read_and_used_by_all(desk: Desk, overdue: Shop, phone:
         for scheme in schemes:
             phone.emulate_media(color_scheme=scheme)
             phone.goto(address)
-            if problems := violations(phone):
+            if problems := violations(phone, impacts=ALSO_MODERATE):
                 found[scheme, address] = problems
             width = phone.evaluate("document.documentElement.scrollWidth")
             if width > PHONE["width"]:
