@@ -131,6 +131,7 @@ def make_base(
         name_everybody(sandbox)
         sync_everything(actor="stripe")
         bring_all(world)
+        sandbox.stop()  # by itself, so that its file is all that a copy needs
     return Base(databases, file, database, world.seen, time.perf_counter() - started)
 
 
