@@ -12,15 +12,12 @@ rows a second, and the most memory that the process had. Example:
 import argparse
 import json
 import os
-import re
-import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 from zoneinfo import ZoneInfo
@@ -29,16 +26,14 @@ import django
 
 from tests.bench.__main__ import database_server
 from tests.bench.books import Sizes
-from tests.bench.search import LARGE, scanned
+from tests.bench.pages import ANSWER, MEGABYTE, Page, forget_peak, is_missed, opened, resident
+from tests.bench.pages import show as show_pages
 
 MONTH, YEAR = 500, 1000  # milliseconds
-MOST_STATEMENTS = 30
 TRIES = 5
-MEGABYTE = 1 << 20
-ANSWER = {"host": "localhost"}
 
 
-def pages() -> Iterator[tuple[str, str, int]]:
+def pages() -> Iterator[Page]:
     """What is looked at: its name, its address, and how long it may take, in milliseconds."""
     from billing.admin.cells import changelist_url, page_url
     from billing.models import MonthClose
@@ -71,77 +66,6 @@ def pages() -> Iterator[tuple[str, str, int]]:
     yield "months", changelist_url(MonthClose), MONTH
     for row in MonthClose.objects.order_by("-month")[:2]:
         yield f"month, {row.get_state_display().lower()}", page_url(row), MONTH
-
-
-def measured(tries: int) -> dict[str, dict[str, Any]]:
-    """What each page takes once it has been opened, and what it reads from end to end."""
-    from tests.admin.conftest import log_in_as
-
-    client = log_in_as("finance")
-    found = {}
-    for name, address, target in pages():
-        times = []
-        memory = forget_peak()
-        for _ in range(tries + 1):
-            started = time.perf_counter()
-            answer = client.get(address, headers=ANSWER)
-            assert answer.status_code == 200, (address, answer.content[:500])
-            times.append((time.perf_counter() - started) * 1000)
-        memory = resident("VmHWM") - memory
-        found[name] = asked_of_the_database(client, address) | {
-            "median": statistics.median(times[1:]),
-            "worst": max(times[1:]),
-            "target": target,
-            "memory": max(memory, 0),
-        }
-    return found
-
-
-def asked_of_the_database(client: Any, address: str) -> dict[str, Any]:
-    """A page's statements, their milliseconds, and the large tables that they read as a whole."""
-    from django.db import connection
-    from django.test.utils import CaptureQueriesContext
-
-    with CaptureQueriesContext(connection) as captured:
-        answer = client.get(address, headers=ANSWER)
-    assert answer.status_code == 200, (address, answer.content[:500])
-    return {
-        "statements": len(captured),
-        "sql": sum(float(query["time"]) for query in captured) * 1000,
-        "scans": sorted(scans(query["sql"] for query in captured)),
-    }
-
-
-def scans(statements: Iterable[str]) -> set[str]:
-    """The large tables that any of these statements reads from end to end."""
-    from django.db import connection
-
-    found: set[str] = set()
-    with connection.cursor() as cursor:
-        for statement in statements:
-            asked = re.sub(r"^DECLARE .*? CURSOR .*?FOR\s", "", statement.strip(), flags=re.DOTALL)
-            if not asked.lstrip().startswith(("SELECT", "WITH")):
-                continue
-            cursor.execute(f"EXPLAIN (FORMAT JSON) {asked}")
-            plan = cursor.fetchone()[0]
-            found.update(scanned(json.loads(plan) if isinstance(plan, str) else plan))
-        cursor.execute(
-            "SELECT relname FROM pg_class WHERE relname = ANY(%s) AND reltuples >= %s",
-            [list(found), LARGE],
-        )
-        return {name for (name,) in cursor.fetchall()}
-
-
-def resident(name: str) -> int:
-    """This process's memory, in bytes: `VmRSS` now, `VmHWM` at the most."""
-    status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
-    return int(status[name].split()[0]) * 1024
-
-
-def forget_peak() -> int:
-    """From now on the most memory counts anew: what there is now, in bytes."""
-    Path("/proc/self/clear_refs").write_text("5")
-    return resident("VmRSS")
 
 
 def files(url: str, rows: int) -> dict[str, dict[str, Any]]:
@@ -239,6 +163,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def on_a_fresh_database(address: str, options: argparse.Namespace) -> dict[str, Any]:
     from django.db import connections
 
+    from tests.admin.conftest import log_in_as
     from tests.bench.books import fill
     from tests.support.databases import Databases
 
@@ -249,10 +174,9 @@ def on_a_fresh_database(address: str, options: argparse.Namespace) -> dict[str, 
         started = time.perf_counter()
         fill(Sizes(options.invoices, options.events, options.customers))
         filled = time.perf_counter() - started
-        pages = measured(options.tries)
         return {
             "filled_in_seconds": filled,
-            "pages": pages,
+            "pages": opened(log_in_as("finance"), pages(), options.tries),
             "files": files(database.url, options.rows) if options.rows else {},
         }
     finally:
@@ -261,21 +185,11 @@ def on_a_fresh_database(address: str, options: argparse.Namespace) -> dict[str, 
         databases.close()
 
 
-def is_missed(each: dict[str, Any]) -> bool:
-    return bool(each["median"] > each["target"] or each["statements"] > MOST_STATEMENTS)
-
-
 def show(figures: dict[str, Any]) -> None:
     """Prints tables of the pages and of the files."""
     write = sys.stdout.write
     write(f"Filled in {figures['filled_in_seconds']:.0f} s.\n\n")
-    write(f"{'page':34}{'median':>8}{'worst':>8}{'SQL':>8}{'target':>8} ms"
-          f"{'statements':>12}{'memory':>10}\n")  # fmt: skip
-    for name, each in figures["pages"].items():
-        reads = f"  reads all of {', '.join(each['scans'])}" if each["scans"] else ""
-        write(f"{name:34}{each['median']:8.0f}{each['worst']:8.0f}{each['sql']:8.0f}"
-              f"{each['target']:8} ms{each['statements']:9}{each['memory'] / MEGABYTE:9.1f} MiB"
-              f"{'  MISSED' if is_missed(each) else ''}{reads}\n")  # fmt: skip
+    show_pages(figures["pages"])
     write(f"\n{'file':34}{'seconds':>10}{'rows/s':>10}{'size':>14}{'memory':>14}{'peak':>14}\n")
     for name, each in figures["files"].items():
         write(f"{name:34}{each['seconds']:10.1f}{each['rows_a_second']:10.0f}"

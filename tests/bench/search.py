@@ -13,17 +13,16 @@ import os
 import statistics
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import django
 
-from tests.bench import page
+from tests.bench import page, pages
 from tests.bench.__main__ import database_server
 
 TARGET = 200  # milliseconds, for every kind of term
 TRIES = 15  # of each kind, each with another row
-LARGE = 1000  # rows, from which on no table may be read from end to end
 
 # Who is found under which number: the same everywhere, so that each kind of term can be made.
 FILL = """
@@ -168,30 +167,7 @@ def scans(term: str) -> set[str]:
 
     with CaptureQueriesContext(connection) as captured:
         search(term)
-    found = set()
-    with connection.cursor() as cursor:
-        for query in captured:
-            cursor.execute(f"EXPLAIN (FORMAT JSON) {query['sql']}")
-            plan = cursor.fetchone()[0]
-            found.update(scanned(json.loads(plan) if isinstance(plan, str) else plan))
-        cursor.execute(
-            "SELECT relname FROM pg_class WHERE relname = ANY(%s) AND reltuples >= %s",
-            [list(found), LARGE],
-        )
-        return {name for (name,) in cursor.fetchall()}
-
-
-def scanned(plan: Any) -> Iterator[str]:
-    """The tables that are scanned somewhere in a plan."""
-    if isinstance(plan, list):
-        for item in plan:
-            yield from scanned(item)
-    elif isinstance(plan, dict):
-        if plan.get("Node Type") == "Seq Scan":
-            yield plan["Relation Name"]
-        for value in plan.values():
-            if isinstance(value, dict | list):
-                yield from scanned(value)
+    return pages.scans(query["sql"] for query in captured)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -1,0 +1,125 @@
+"""How long pages take, what they ask of the database, and the memory that they take."""
+
+import json
+import math
+import re
+import statistics
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+LARGE = 1000  # rows, from which on no table may be read from end to end
+MOST_STATEMENTS = 30
+MEGABYTE = 1 << 20
+ANSWER = {"host": "localhost"}
+Page = tuple[str, str, int]  # its name, its address, and how long it may take, in milliseconds
+Figures = dict[str, Any]
+
+
+def opened(client: Any, pages: Iterable[Page], tries: int) -> dict[str, Figures]:
+    """What each page takes once it has been opened, and what it reads from end to end."""
+    found = {}
+    for name, address, target in pages:
+        times = []
+        memory = forget_peak()
+        for _ in range(tries + 1):
+            started = time.perf_counter()
+            get(client, address)
+            times.append((time.perf_counter() - started) * 1000)
+        memory = resident("VmHWM") - memory
+        found[name] = asked_of_the_database(client, address) | {
+            "median": statistics.median(times[1:]),
+            "p95": sorted(times[1:])[math.ceil(0.95 * tries) - 1],
+            "worst": max(times[1:]),
+            "target": target,
+            "memory": max(memory, 0),
+        }
+    return found
+
+
+def get(client: Any, address: str) -> Any:
+    """The answer of a page: a search may lead on to what it found."""
+    answer = client.get(address, headers=ANSWER)
+    assert answer.status_code in (200, 302), (address, answer.status_code, answer.content[:500])
+    return answer
+
+
+def asked_of_the_database(client: Any, address: str) -> Figures:
+    """A page's statements, their milliseconds, and the large tables that they read as a whole."""
+    from django.db import connection
+    from django.test.utils import CaptureQueriesContext
+
+    with CaptureQueriesContext(connection) as captured:
+        get(client, address)
+    return {
+        "statements": len(captured),
+        "sql": sum(float(query["time"]) for query in captured) * 1000,
+        "scans": sorted(scans(query["sql"] for query in captured)),
+    }
+
+
+def scans(statements: Iterable[str]) -> set[str]:
+    """The large tables that any of these statements reads from end to end."""
+    from django.db import connection
+
+    found: set[str] = set()
+    with connection.cursor() as cursor:
+        for statement in statements:
+            asked = re.sub(r"^DECLARE .*? CURSOR .*?FOR\s", "", statement.strip(), flags=re.DOTALL)
+            if not asked.lstrip().startswith(("SELECT", "WITH")):
+                continue
+            # What the server binds is not written into the statement's text.
+            generic = ", GENERIC_PLAN" if re.search(r"\$\d", asked) else ""
+            cursor.execute(f"EXPLAIN (FORMAT JSON{generic}) {asked}")
+            plan = cursor.fetchone()[0]
+            found.update(scanned(json.loads(plan) if isinstance(plan, str) else plan))
+        cursor.execute(
+            "SELECT relname FROM pg_class WHERE relname = ANY(%s) AND reltuples >= %s",
+            [list(found), LARGE],
+        )
+        return {name for (name,) in cursor.fetchall()}
+
+
+def scanned(plan: Any) -> Iterator[str]:
+    """The tables that are scanned somewhere in a plan."""
+    if isinstance(plan, list):
+        for item in plan:
+            yield from scanned(item)
+    elif isinstance(plan, dict):
+        if plan.get("Node Type") == "Seq Scan":
+            yield plan["Relation Name"]
+        for value in plan.values():
+            if isinstance(value, dict | list):
+                yield from scanned(value)
+
+
+def resident(name: str) -> int:
+    """This process's memory, in bytes: `VmRSS` now, `VmHWM` at the most."""
+    status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+    return int(status[name].split()[0]) * 1024
+
+
+def forget_peak() -> int:
+    """From now on the most memory counts anew: what there is now, in bytes."""
+    Path("/proc/self/clear_refs").write_text("5")
+    return resident("VmRSS")
+
+
+def is_missed(each: Figures, measure: str = "median") -> bool:
+    """Whether a page took too long, or too many statements."""
+    return bool(each[measure] > each["target"] or each["statements"] > MOST_STATEMENTS)
+
+
+def show(pages: dict[str, Figures], measure: str = "median") -> None:
+    """Prints a line for each page; what is named by `measure` is held against its target."""
+    write = sys.stdout.write
+    write(f"{'page':58}{'median':>8}{'p95':>8}{'worst':>8}{'SQL':>8}{'target':>8} ms"
+          f"{'statements':>12}{'memory':>10}\n")  # fmt: skip
+    for name, each in pages.items():
+        reads = f"  reads all of {', '.join(each['scans'])}" if each["scans"] else ""
+        write(f"{name[:57]:58}{each['median']:8.0f}{each['p95']:8.0f}{each['worst']:8.0f}"
+              f"{each['sql']:8.0f}{each['target']:8} ms{each['statements']:9}"
+              f"{each['memory'] / MEGABYTE:9.1f} MiB"
+              f"{'  MISSED' if is_missed(each, measure) else ''}{reads}\n")  # fmt: skip
