@@ -10,7 +10,7 @@ WORKERS ?= 3
 SEEDS ?= 20
 
 .PHONY: help install demo demo-reset stop test lint style types weaknesses audit bench bench-finance bench-search \
-	bench-reconcile bench-outage drill drill-network check-deploy year
+	bench-reconcile bench-outage bench-years drill drill-network check-deploy soak year
 .DEFAULT_GOAL := help
 
 help:
@@ -24,11 +24,13 @@ help:
 	@echo "make drill       breaks everything that there is, 20 lives long, and recovers; takes minutes"
 	@echo "make drill-network  web servers and workers on machines of their own, two cut off; needs root"
 	@echo "make check-deploy  installs into a clean folder as the image does, and tries it"
+	@echo "make soak        an hour of mixed load with faults: nothing lost, nothing grows"
 	@echo "make year        a year of 1,000 customers, every row compared; takes many minutes"
 	@echo "make bench       our speed beside dj-stripe's own; takes minutes"
 	@echo "make bench-reconcile  a reconciliation of 100,000 subscriptions; takes many minutes"
 	@echo "make bench-outage  the recovery of a day with 20,000 missed events; takes minutes"
 	@echo "make bench-finance  finance's pages and files at 1,000,000 invoices; takes many minutes"
+	@echo "make bench-years  every page, with 200,000 customers and 5,000,000 events; takes half an hour"
 	@echo "make bench-search  how long searches take among 1,000,000 events, and a page of 10,000"
 
 install: $(INSTALLED)
@@ -88,6 +90,9 @@ bench-outage: install
 bench-finance: install
 	$(VENV_PYTHON) -m tests.bench.finance
 
+bench-years: install
+	$(VENV_PYTHON) -m tests.bench.years
+
 bench-search: install
 	$(VENV_PYTHON) -m tests.bench.search
 
@@ -102,6 +107,9 @@ drill-network: install
 # DATABASE_URL names an empty database to try it on.
 check-deploy: install
 	@$(VENV_PYTHON) deploy/check.py
+
+soak: install
+	@$(VENV_PYTHON) -m tests.soak
 
 year: install
 	$(VENV_PYTHON) -m tests.year
