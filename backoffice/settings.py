@@ -441,6 +441,15 @@ AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
     {"NAME": "django.contrib.auth.password_validation.NumericPasswordValidator"},
 ]
+# Where a new password is looked up among those that were in breaches (billing.access.breaches).
+BREACHED_PASSWORDS_URL = read_text(
+    "BREACHED_PASSWORDS_URL",
+    r"https?://[^\s?#]+/|off",
+    "the address of a service with Pwned Passwords' ranges, ending in /, or off",
+    default="off" if DEBUG else "https://api.pwnedpasswords.com/range/",
+)
+if BREACHED_PASSWORDS_URL != "off":
+    AUTH_PASSWORD_VALIDATORS.append({"NAME": "billing.access.breaches.BreachedPasswordValidator"})
 LOGIN_URL = reverse_lazy("admin:login")
 LOGIN_REDIRECT_URL = "admin:index"
 

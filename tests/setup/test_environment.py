@@ -49,6 +49,7 @@ MALFORMED = [
     ("DJANGO_DEBUG", "tell-nobody"),
     ("DJANGO_SECRET_KEY", "tell-nobody"),
     ("BILLING_PAGE_URL", "tell-nobody"),
+    ("BREACHED_PASSWORDS_URL", "tell-nobody"),
     ("EMAIL_FROM", "tell-nobody"),
     ("EMAIL_URL", "tell-nobody"),
     ("EXPORT_URL", "tell-nobody"),

@@ -19,6 +19,7 @@ VARIABLES = {
     "DJANGO_DEBUG": "true",
     "DJANGO_SECRET_KEY": "the-tests-sign-with-this-key-and-nobody-else-does-so",
     "BILLING_PAGE_URL": "",
+    "BREACHED_PASSWORDS_URL": "",
     "EMAIL_FROM": "",
     "EMAIL_URL": "",
     "EXPORT_URL": "",
