@@ -79,11 +79,14 @@ class Judge:
         return bool(named) and named <= set(self.life.model.forged.values())
 
     def look_before(self) -> None:
-        """Which faults of this round are over already: nothing differs of what they hit."""
+        """Which faults of this round are over already: nothing differs of what they hit, or events
+        about it are under way, which undo it before anybody can look."""
         to_be_shown = [f for f in self.faults if f.round == self.round and not f.is_absorbed]
+        coming = self.stand.under_way() if to_be_shown else set()
         lines = self.compare().lines() if to_be_shown else []
         for fault in to_be_shown:
-            fault.is_over = not any(mentions(line, fault.about) for line in lines)
+            differs = any(mentions(line, fault.about) for line in lines)
+            fault.is_over = not differs or bool(coming & fault.about)
 
     # --- The verdict -------------------------------------------------------------------------
 
