@@ -15,8 +15,10 @@ from billing.admin.filters import actor_filter, choice_filter, since_filter
 from billing.admin.related import Related
 from billing.diagnosis import narrowing
 from billing.models import AuditEvent, AuditLink, OperationRecord
+from billing.models.events import NOT_STRIPES
 from billing.operations.registry import ALL
 
+NAMED = ("subject", "subscription", "invoice", "purchase", "operation")  # by what is looked for
 TITLES = {operation.audit_type: operation.title for operation in ALL} | {
     "manual.credit_adjustment": "Credits changed by hand",
     "manual.operation_requested": "Approval asked for",
@@ -85,7 +87,7 @@ class AuditAdmin(ReadOnlyAdmin):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         linked = AuditLink.objects.values("event_id")  # few among many of Stripe's
-        return super().get_queryset(request).filter(pk__in=linked)
+        return super().get_queryset(request).filter(NOT_STRIPES, pk__in=linked)
 
     @display(description="What")
     def what(self, row: AuditEvent) -> str:
@@ -141,12 +143,13 @@ class AuditAdmin(ReadOnlyAdmin):
 
     def find(self, rows: QuerySet[AuditEvent], term: str) -> QuerySet[AuditEvent]:
         named = narrowing.people(term)
-        about = Q(payload__user_id__in=list(named.users)) | Q(
-            payload__customer__in=list(named.customers)
-        )
-        for name in ("subject", "subscription", "invoice", "purchase", "operation"):
-            about |= Q(**{f"payload__{name}": term})
-        return rows.filter(about | Q(actor=term))
+        asked = [("user_id", user) for user in named.users]
+        asked += [("customer", customer) for customer in named.customers]
+        asked += [(name, term) for name in NAMED]
+        about = Q(actor=term)
+        for name, value in asked:
+            about |= Q(payload__contains={name: value})
+        return rows.filter(about)
 
 
 def user_of(row: AuditEvent) -> str:

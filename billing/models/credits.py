@@ -196,6 +196,9 @@ class LeadClaim(models.Model):
             models.Index("user_id", "claimed_at", name="lead_claims_user"),
             models.Index("claimed_at", "id", name="lead_claims_claimed"),
             models.Index("lead_id", name="lead_claims_lead"),
+            models.Index(
+                "claimed_at", "id", condition=Q(status="failed"), name="lead_claims_failed"
+            ),
         ]
         triggers = [*audit_raw_sql(), *note_changes()]
 

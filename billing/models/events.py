@@ -1,12 +1,15 @@
 """`billing_events`: the append-only log of Stripe's events and of what people did."""
 
+from django.contrib.postgres.indexes import GinIndex
 from django.db import models
-from django.db.models import Func, Value
+from django.db.models import Func, Q, Value
 from django.db.models.fields.json import KeyTextTransform
 from django.db.models.functions import Now
 
 from billing.models.audit import link_audit_events
 from billing.models.guards import append_only
+
+NOT_STRIPES = Q(stripe_event_id=None)
 
 
 class CurrentActor(Func):
@@ -73,6 +76,15 @@ class BillingEvent(models.Model):
             ),
             models.Index(
                 KeyTextTransform("id", "payload"), "created_at", name="billing_events_object"
+            ),
+            # Of those that are not Stripe's: few among millions, and the audit log's pages.
+            models.Index("id", condition=NOT_STRIPES, name="billing_events_ours"),
+            models.Index("actor", "created_at", condition=NOT_STRIPES, name="billing_events_actor"),
+            GinIndex(
+                fields=["payload"],
+                opclasses=["jsonb_path_ops"],
+                condition=NOT_STRIPES,
+                name="billing_events_about",
             ),
         ]
         triggers = [append_only(), link_audit_events()]

@@ -75,6 +75,9 @@ class InboxEvent(models.Model):
                 condition=Q(payload_dropped_at=None),
                 name="billing_inbox_payload",
             ),
+            models.Index(
+                "received_at", condition=~Q(receiver_error=""), name="billing_inbox_receivers"
+            ),
         ]
 
     def __str__(self) -> str:
