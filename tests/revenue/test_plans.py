@@ -6,7 +6,7 @@ The books are those of the benchmark (tests.bench.finance), in small: three year
 import pytest
 
 from tests.admin.conftest import log_in_as
-from tests.bench import finance
+from tests.bench import finance, pages
 from tests.bench.books import LARGE, Sizes, fill
 
 # Cohorts are those of a year; what stood at a moment began at any time before; the reasons why
@@ -25,6 +25,6 @@ def test_a_month_is_found_through_indexes_in_few_statements() -> None:
     for name, address, _ in finance.pages():
         if "a year" in name:
             continue
-        asked = finance.asked_of_the_database(client, address)
-        assert asked["statements"] <= finance.MOST_STATEMENTS, name
+        asked = pages.asked_of_the_database(client, address)
+        assert asked["statements"] <= pages.MOST_STATEMENTS, name
         assert {*LARGE}.isdisjoint({*asked["scans"]} - MAY_BE_READ), (name, asked["scans"])
