@@ -26,6 +26,7 @@ import django
 
 from tests.bench.__main__ import database_server
 from tests.bench.books import Sizes
+from tests.bench.fresh import connect, fresh_database
 from tests.bench.pages import ANSWER, MEGABYTE, Page, forget_peak, is_missed, opened, resident
 from tests.bench.pages import show as show_pages
 
@@ -124,17 +125,6 @@ def download(url: str, address: str) -> dict[str, Any]:
     }
 
 
-def connect(url: str) -> None:
-    """Makes the database at `url` the one that is used."""
-    from django.db import connections
-
-    from tests.support.databases import Database
-
-    connections["default"].close()
-    name = url.rsplit("/", 1)[-1]
-    connections["default"].settings_dict.update(Database(name, url).django_settings)
-
-
 def main(arguments: Sequence[str] | None = None) -> None:
     """Fills, measures, prints; exit code 1 where a page misses its target."""
     parser = argparse.ArgumentParser(
@@ -161,16 +151,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def on_a_fresh_database(address: str, options: argparse.Namespace) -> dict[str, Any]:
-    from django.db import connections
-
     from tests.admin.conftest import log_in_as
     from tests.bench.books import fill
-    from tests.support.databases import Databases
 
-    databases = Databases(address)
-    database = databases.create()
-    try:
-        connect(database.url)
+    with fresh_database(address) as database:
         started = time.perf_counter()
         fill(Sizes(options.invoices, options.events, options.customers))
         filled = time.perf_counter() - started
@@ -179,10 +163,6 @@ def on_a_fresh_database(address: str, options: argparse.Namespace) -> dict[str, 
             "pages": opened(log_in_as("finance"), pages(), options.tries),
             "files": files(database.url, options.rows) if options.rows else {},
         }
-    finally:
-        connections["default"].close()
-        databases.drop(database)
-        databases.close()
 
 
 def show(figures: dict[str, Any]) -> None:

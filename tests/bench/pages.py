@@ -100,9 +100,10 @@ def scanned(plan: Any) -> Iterator[tuple[str, int]]:
                 yield from scanned(value)
 
 
-def resident(name: str) -> int:
-    """This process's memory, in bytes: `VmRSS` now, `VmHWM` at the most."""
-    status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+def resident(name: str, pid: int | str = "self") -> int:
+    """A process's memory, in bytes: `VmRSS` now, `VmHWM` at the most."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    status = dict(line.split(":", 1) for line in lines)
     return int(status[name].split()[0]) * 1024
 
 

@@ -20,6 +20,7 @@ import django
 
 from tests.bench import page, pages
 from tests.bench.__main__ import database_server
+from tests.bench.fresh import fresh_database
 
 TARGET = 200  # milliseconds, for every kind of term
 TRIES = 15  # of each kind, each with another row
@@ -71,11 +72,14 @@ INSERT INTO billing_events (stripe_event_id, type, payload)
 SELECT 'evt_' || i, 'invoice.paid', jsonb_build_object('id', 'in_' || i % {customers} + 1,
     'customer', 'cus_' || i % {customers} + 1)
 FROM generate_series(1, {events}) i;
-INSERT INTO djstripe_customer ({mirrored}, email)
-SELECT 'cus_' || i, now(), now(), '{{}}', '' FROM generate_series(1, {customers}) i;
 INSERT INTO djstripe_product ({mirrored}, name) VALUES ('prod_1', now(), now(), '{{}}', 'Plan');
 INSERT INTO djstripe_price ({mirrored}, active, currency, nickname, product_id)
 SELECT 'price_' || i, now(), now(), '{{}}', true, 'usd', '', 'prod_1' FROM generate_series(0, 49) i;
+"""
+# Copies of Stripe's objects for each customer, once there are 50 prices.
+MIRROR = """
+INSERT INTO djstripe_customer ({mirrored}, email)
+SELECT 'cus_' || i, now(), now(), '{{}}', '' FROM generate_series(1, {customers}) i;
 INSERT INTO djstripe_subscription ({mirrored}, customer_id)
 SELECT 'sub_' || i, now(), now(), '{{}}', 'cus_' || i FROM generate_series(1, {customers}) i;
 INSERT INTO djstripe_subscriptionitem ({mirrored}, price_id, subscription_id)
@@ -129,10 +133,16 @@ def fill(customers: int, events: int) -> None:
     with transaction.atomic(), connection.cursor() as cursor:
         sizes = {"customers": customers, "events": events, "mirrored": MIRRORED}
         cursor.execute(FILL.format(**sizes))
+        cursor.execute(mirror(customers))
         cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
         for part in ("email", "name"):  # as the autovacuum does
             cursor.execute(f"SELECT gin_clean_pending_list('billing_customers_{part}_part')")
         cursor.execute("ANALYZE")
+
+
+def mirror(customers: int) -> str:
+    """The statements that make Stripe's objects of so many customers."""
+    return MIRROR.format(customers=customers, mirrored=MIRRORED)
 
 
 def measured(customers: int, tries: int) -> dict[str, dict[str, Any]]:
@@ -195,23 +205,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def on_a_fresh_database(address: str, options: argparse.Namespace) -> dict[str, dict[str, Any]]:
-    from django.db import connections
-
-    from tests.support.databases import Databases
-
-    databases = Databases(address)
-    database = databases.create()
-    try:
-        connections["default"].close()
-        connections.settings["default"].update(database.django_settings)
+    with fresh_database(address):
         fill(options.customers, options.events)
         found = measured(options.customers, options.tries)
         page.fill()
         return found | page.measured(options.tries)
-    finally:
-        connections["default"].close()
-        databases.drop(database)
-        databases.close()
 
 
 if __name__ == "__main__":

@@ -25,8 +25,9 @@ import django
 from tests.bench import finance
 from tests.bench.__main__ import database_server
 from tests.bench.books import Sizes
-from tests.bench.finance import connect
+from tests.bench.fresh import fresh_database
 from tests.bench.pages import Page, is_missed, opened, show
+from tests.bench.search import mirror
 
 TARGET = 300  # milliseconds, the 95th percentile
 TRIES = 20
@@ -44,9 +45,9 @@ FROM billing_events;
 INSERT INTO billing_operations (key, name, subject, parameters, actor, reason, status, plan, result,
     created_at, finished_at)
 SELECT 'op_' || i, CASE i %% 3 WHEN 0 THEN 'grant_credits' WHEN 1 THEN 'sync' ELSE 'replay' END,
-    'u_' || 1 + i %% %(customers)s, '{{}}', (ARRAY['sue', 'rob', 'erin', 'worker'])[1 + i %% 4],
-    'The customer called', CASE i %% 100 WHEN 0 THEN 'failed' ELSE 'applied' END, '{{}}',
-    '{{"summary": "Done."}}', at, at
+    'u_' || 1 + i %% %(customers)s, '{}', (ARRAY['sue', 'rob', 'erin', 'worker'])[1 + i %% 4],
+    'The customer called', CASE i %% 100 WHEN 0 THEN 'failed' ELSE 'applied' END, '{}',
+    '{"summary": "Done."}', at, at
 FROM (
     SELECT i, %(begin)s::timestamptz
         + (now() - %(begin)s::timestamptz) * (i::float8 / %(operations)s) AS at
@@ -74,17 +75,8 @@ INSERT INTO billing_payment_reversals (stripe_id, kind, payment_intent_id, charg
     currency, status, active, livemode, created_at, updated_at)
 SELECT source_id, 'refund', '', charge_id, -amount, 'usd', 'succeeded', true, false, created_at,
     created_at
-FROM billing_balance_transactions WHERE category = 'refund';
-INSERT INTO djstripe_customer ({mirrored}, email)
-SELECT 'cus_' || i, now(), now(), '{{}}', '' FROM generate_series(1, %(customers)s) i;
-INSERT INTO djstripe_subscription ({mirrored}, customer_id)
-SELECT 'sub_' || i, now(), now(), '{{}}', 'cus_' || i FROM generate_series(1, %(customers)s) i;
-INSERT INTO djstripe_subscriptionitem ({mirrored}, price_id, subscription_id)
-SELECT 'si_' || i, now(), now(), '{{}}',
-    (SELECT djstripe_id FROM djstripe_price WHERE id = 'price_' || i %% 50), 'sub_' || i
-FROM generate_series(1, %(customers)s) i
+FROM billing_balance_transactions WHERE category = 'refund'
 """
-MIRRORED = "id, djstripe_created, djstripe_updated, stripe_data"
 
 
 def fill(sizes: Sizes, of_people: int) -> None:
@@ -97,8 +89,9 @@ def fill(sizes: Sizes, of_people: int) -> None:
     given = vars(sizes) | {"begin": books.begin(), "operations": sizes.customers // 2}
     with connection.cursor() as cursor:
         cursor.execute("SET session_replication_role = replica")
-        for statement in MORE.format(mirrored=MIRRORED).split(";\n"):
+        for statement in MORE.split(";\n"):
             cursor.execute(statement, given)
+        cursor.execute(mirror(sizes.customers))
         cursor.execute("SET session_replication_role = DEFAULT")
     page.fill()
     leave(of_people)
@@ -225,15 +218,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def on_a_fresh_database(address: str, options: argparse.Namespace) -> dict[str, Any]:
     from django.contrib.auth.models import User
-    from django.db import connections
 
     from tests.admin.conftest import log_in_as
-    from tests.support.databases import Databases
 
-    databases = Databases(address)
-    database = databases.create()
-    try:
-        connect(database.url)
+    with fresh_database(address):
         started = time.perf_counter()
         fill(Sizes(options.invoices, options.events, options.customers), options.of_people)
         filled = time.perf_counter() - started
@@ -244,10 +232,6 @@ def on_a_fresh_database(address: str, options: argparse.Namespace) -> dict[str, 
             "size": size_of_the_database(),
             "pages": opened(client, pages(user), options.tries),
         }
-    finally:
-        connections["default"].close()
-        databases.drop(database)
-        databases.close()
 
 
 def size_of_the_database() -> str:

@@ -1,6 +1,5 @@
 """The back office under load, and what is measured of it meanwhile."""
 
-import os
 import threading
 import time
 from collections import Counter, defaultdict
@@ -15,6 +14,7 @@ import psycopg
 from backoffice.postgres import EmbeddedServer
 from backoffice.processes import Child
 from tests.admin.desk import PASSWORD
+from tests.bench.pages import resident
 from tests.durability.drill import RETRIES, count_open
 from tests.durability.traffic import Traffic
 from tests.sandbox.server import SandboxProcess, run_sandbox
@@ -141,7 +141,7 @@ def people(url: str) -> None:
     """Those who log in."""
     from django.contrib.auth.models import Group, User
 
-    from tests.bench.finance import connect
+    from tests.bench.fresh import connect
 
     connect(url)
     for name in OPERATORS:
@@ -171,16 +171,11 @@ def sample(office: Office) -> Sample:
         ).fetchall()
         waiting = count_open(connection)
     return Sample(
-        memory={name: resident(pid) for name, pid in office.processes()},
+        memory={name: resident("VmRSS", pid) for name, pid in office.processes()},
         dead={name: dead for name, dead, _ in tables},
         live={name: live for name, _, live in tables},
         waiting=waiting,
     )
-
-
-def resident(pid: int) -> int:
-    pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
-    return pages * os.sysconf("SC_PAGE_SIZE")
 
 
 def come_to_rest(office: Office) -> None:
