@@ -13,7 +13,7 @@ from typing import Any
 import psycopg
 
 from backoffice.drill.model import Claim, Model
-from backoffice.drill.stand import Said, Stand
+from backoffice.drill.stand import PATIENCE, Said, Stand
 
 PLANS = ((2900, 30), (7900, 90))  # minor units a month, and credits
 PACKS = ((4500, 50), (1900, 20))  # minor units, and credits of one
@@ -77,7 +77,7 @@ class Life:
                 **{"invoice_settings[default_payment_method]": "pm_card_visa"},
             )["id"]
             self.buys(user) if number % 2 else self.subscribes(user)
-        self.stand.settle()
+        self.stand.settle(PATIENCE)
 
     def price(self, amount: int, worth: int, more: Mapping[str, str] = NOTHING) -> str:
         made = self.stand.sandbox.make(

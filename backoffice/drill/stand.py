@@ -269,13 +269,13 @@ class Stand:
         )
         return {each for row in rows for each in row if each}
 
-    def settle(self) -> None:
+    def settle(self, seconds: float = WHILE) -> None:
         """Until everything is delivered, and the worker has done what it can by itself.
 
         What a dead worker had taken nobody else takes for a minute, and nobody waits for it here.
         """
         self.deliver()
-        deadline = time.monotonic() + WHILE
+        deadline = time.monotonic() + seconds
         with self.connect() as connection:
             while not is_quiet(connection) and time.monotonic() < deadline:
                 time.sleep(PAUSE)

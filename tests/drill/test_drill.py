@@ -14,7 +14,7 @@ import pytest
 from backoffice.postgres import BASE_DIR
 from tests.support.environment import child_environment
 
-FIXED = (146, 147, 148)
+FIXED = {146: 26, 147: 34, 148: 32}  # seeds, with what each breaks on any machine
 FRESH = 2
 NAMES = {
     "seed", "faults", "found", "repaired", "wrongly_reported", "credits_doubled", "rows_lost",
@@ -44,9 +44,9 @@ def all_is_well(document: dict[str, Any]) -> bool:
 @pytest.mark.long
 def test_what_is_broken_is_found_and_recovered() -> None:
     """Seeds in which each scenario is played, and two of which once found a defect."""
-    code, documents, said = drill("--seed", str(FIXED[0]), "--seeds", str(len(FIXED)))
+    code, documents, said = drill("--seed", str(min(FIXED)), "--seeds", str(len(FIXED)))
     assert code == 0, said
-    assert [document["seed"] for document in documents] == list(FIXED)
+    assert {document["seed"]: document["faults"] for document in documents} == FIXED
     assert all(set(document) == NAMES for document in documents)
     assert all(map(all_is_well, documents)), said
 

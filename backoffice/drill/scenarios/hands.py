@@ -7,6 +7,7 @@ from typing import Any
 import psycopg
 
 from backoffice.drill.faults import ANY, Names, Place, places
+from backoffice.drill.life import Pack
 from backoffice.drill.scenarios.base import NAMED, Scenario
 
 ASSESSED = places(Place.ASSESSMENT, ANY)
@@ -21,12 +22,20 @@ class Tampered(Scenario):
 
     name = "tampered"
 
+    def __init__(self, *surroundings: Any) -> None:
+        super().__init__(*surroundings)
+        # What was here when the round began, whatever the worker has got to since: so the same
+        # seed finds the same rows to change on any machine.
+        self.users = set(self.life.customers)
+        self.here = {pack.session for pack in self.life.packs}
+        self.here |= {subscription.id for subscription in self.life.subscriptions}
+
     def steps(self) -> Iterator[None]:
         self.stand.settle()
         self.hit: set[str] = set()
         hands: list[Callable[[], None]] = [
             self.balance_raised,
-            self.balance_lowered,
+            self.balance_changed,
             self.balance_past_triggers,
             self.entry_added,
             self.entry_deleted,
@@ -46,13 +55,17 @@ class Tampered(Scenario):
 
     def somebody(self, among: Iterable[str] | None = None) -> str | None:
         """A user to whom nothing was done yet in this way; None where all were."""
-        users = set(among if among is not None else self.life.customers)
+        users = self.users.intersection(among if among is not None else self.users)
         free = sorted(users - self.hit)
         if not free:
             return None
         user: str = self.random.choice(free)
         self.hit.add(user)
         return user
+
+    def packs(self) -> dict[str, Pack]:
+        """By user: one of which nothing was taken back, and which has long had its effect."""
+        return {pack.user: pack for pack in self.life.packs if pack.session in self.here}
 
     @contextmanager
     def psql(self, *, past_triggers: bool = False) -> Iterator[psycopg.Connection[Any]]:
@@ -84,15 +97,15 @@ class Tampered(Scenario):
             )
             self.tampered(f"1,009 credits for {user}", user)
 
-    def balance_lowered(self) -> None:
-        if (user := self.somebody(pack.user for pack in self.life.packs)) and self.changed(
-            "UPDATE lead_credits SET balance = balance - 9 WHERE user_id = %s AND balance >= 9",
-            user,
+    def balance_changed(self) -> None:
+        """Whatever it is just now, it becomes another one, and none below 0."""
+        if (user := self.somebody(self.packs())) and self.changed(
+            "UPDATE lead_credits SET balance = abs(balance - 9) WHERE user_id = %s", user
         ):
-            self.tampered(f"9 credits taken from {user}", user)
+            self.tampered(f"balance of {user} changed", user)
 
     def balance_past_triggers(self) -> None:
-        if (user := self.somebody(pack.user for pack in self.life.packs)) and self.changed(
+        if (user := self.somebody(self.packs())) and self.changed(
             "UPDATE lead_credits SET balance = balance + 501 WHERE user_id = %s",
             user,
             past_triggers=True,
@@ -100,7 +113,7 @@ class Tampered(Scenario):
             self.tampered(f"501 credits for {user}, past the triggers", user, shown=OFF_LEDGER)
 
     def entry_deleted(self) -> None:
-        packs = {pack.user: pack for pack in self.life.packs}
+        packs = self.packs()
         if (user := self.somebody(packs)) and self.changed(
             "DELETE FROM credit_entries WHERE source = %s",
             f"checkout:{packs[user].session}",
@@ -128,7 +141,7 @@ class Tampered(Scenario):
 
     def of_stripe(self, query: str, what: str) -> None:
         """Changes rows of a subscriber's; `query` takes the subscription's id."""
-        living = {each.user: each for each in self.life.subscriptions}
+        living = {each.user: each for each in self.life.subscriptions if each.id in self.here}
         user = self.somebody(living)
         if user and self.changed(query, living[user].id):
             self.life.subscriptions.remove(living[user])  # no later event is to tell of it
@@ -177,7 +190,7 @@ class Tampered(Scenario):
 
     def of_pack(self, query: str, what: str) -> None:
         """Changes rows of a pack's; `query` takes its payment intent."""
-        paid = {pack.user: pack for pack in self.life.packs}
+        paid = self.packs()
         user = self.somebody(paid)
         if user and self.changed(query, paid[user].payment_intent):
             self.life.packs.remove(paid[user])

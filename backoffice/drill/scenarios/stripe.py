@@ -53,7 +53,7 @@ class Requests(Scenario):
         with self.stand.sandbox.fault(**spec, count=1):
             self.life.by_hand("cancel_subscription", chosen.id)
         chosen.is_ending = True
-        what = f"the cancellation of {chosen.id}"
+        what = f"the cancellation of a subscription of {chosen.user}"
         self.judge.inject("change broke off afterwards", what, [chosen.user, chosen.id])
 
     def processing(self) -> None:

@@ -36,7 +36,8 @@ class Command(BaseCommand):
         " worker of its own it plays the life of a marketplace, breaks things, recovers with the"
         " product's commands alone, and compares every billing row, balance and ledger entry with"
         " what must be true. Your database and your Stripe account are never touched. The same seed"
-        " breaks the same things in the same order. Ends with 0 if all was found and repaired and"
+        " breaks the same things in the same order on any machine; how far the back office has come"
+        " by then is for each machine to say. Ends with 0 if all was found and repaired and"
         " nothing else was reported, with 1 if not, with 2 for wrong usage."
     )
     requires_system_checks = []
