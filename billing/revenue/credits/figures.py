@@ -15,14 +15,23 @@ BACK = ("refund", "dispute")
 BOUGHT = ("pack", "subscription")
 HEAVIEST = 20  # users
 
+# Whole days of UTC where a period holds all of one; quarters of the days in which periods end.
 _FLOWS = """
+    WITH edges AS MATERIALIZED (
+        SELECT DISTINCT date_trunc('day', at, 'UTC') AS day
+        FROM unnest(%(starts)s::timestamptz[] || %(until)s::timestamptz) AS bounds(at)
+        WHERE at <> date_trunc('day', at, 'UTC')
+    ), flows AS (
+        SELECT d.* FROM billing_credit_flows d
+        WHERE d.is_day AND d.at < %(until)s AND d.at NOT IN (SELECT day FROM edges)
+        UNION ALL
+        SELECT q.* FROM edges JOIN billing_credit_flows q
+            ON NOT q.is_day AND q.at >= day AND q.at < day + interval '1 day' AND q.at < %(until)s
+    )
     SELECT width_bucket(at, %(starts)s::timestamptz[]) AS period, item, currency,
            sum(credits) AS credits, sum(owed) AS owed, sum(sold) AS sold,
            sum(lot_credits) AS lot_credits, sum(value) AS value
-    FROM billing_credit_flows
-    WHERE NOT is_day AND at < %(until)s AND at >= date_trunc('day', %(since)s::timestamptz, 'UTC')
-       OR is_day AND at < date_trunc('day', %(since)s::timestamptz, 'UTC')
-    GROUP BY 1, 2, 3
+    FROM flows GROUP BY 1, 2, 3
 """
 _LEADS = """
     SELECT width_bucket(claimed_at, %(starts)s::timestamptz[]) AS period, count(*) AS leads,
