@@ -74,4 +74,6 @@ def show(soaked: Soaked, wrong: list[str]) -> None:
     last = soaked.samples[-1]
     for name in sorted(last.dead, key=lambda each: -last.dead[each])[:3]:
         write(f"dead rows of {name:23} {last.dead[name]:>10} of {last.live[name]}\n")
+    if soaked.lock_waits:
+        write("".join(f"long transaction: {each}\n" for s in soaked.samples for each in s.long))
     write("".join(f"WRONG: {each}\n" for each in wrong) or "Everything holds.\n")

@@ -26,6 +26,12 @@ from tests.support.waiting import wait_until
 SAMPLE = 5.0  # seconds between two looks
 PATIENCE = 300  # seconds for what is left in the end
 OPERATORS = ("olga", "omar")
+LONG = """
+    SELECT date_trunc('second', now()) AS at, pid, application_name, clock_timestamp() - xact_start,
+        state, wait_event, left(regexp_replace(query, '\\s+', ' ', 'g'), 200)
+    FROM pg_stat_activity
+    WHERE xact_start < clock_timestamp() - interval '1 second' AND backend_type = 'client backend'
+"""
 
 
 @dataclass
@@ -36,6 +42,7 @@ class Sample:
     dead: dict[str, int]
     live: dict[str, int]
     waiting: int  # events
+    long: list[str] = field(default_factory=list)  # transactions of over a second, and their last
 
 
 @dataclass
@@ -170,11 +177,13 @@ def sample(office: Office) -> Sample:
             "SELECT relname, n_dead_tup, n_live_tup FROM pg_stat_user_tables"
         ).fetchall()
         waiting = count_open(connection)
+        long = connection.execute(LONG).fetchall()
     return Sample(
         memory={name: resident("VmRSS", pid) for name, pid in office.processes()},
         dead={name: dead for name, dead, _ in tables},
         live={name: live for name, _, live in tables},
         waiting=waiting,
+        long=[" ".join(str(part) for part in row) for row in long],
     )
 
 
@@ -223,9 +232,13 @@ def office_log(folder: Path) -> Path:
 
 
 def lock_waits(log: Path) -> list[str]:
-    """What the server wrote about waits that were too long."""
+    """What the server wrote about waits that were too long: who waited for whom, and in what."""
     lines = log.read_text(errors="replace").splitlines()
-    return [line for line in lines if "still waiting for" in line]
+    return [
+        " ".join(part.partition("] ")[2] for part in lines[number : number + 3])
+        for number, line in enumerate(lines)
+        if "still waiting for" in line
+    ]
 
 
 def figures(
