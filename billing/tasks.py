@@ -62,7 +62,7 @@ def process_inbox() -> None:
         tally = worker.work(BATCHES)
         if tally.total:
             logger.info("inbox: %s", in_words(tally.by_status))
-        if tally.total >= BATCHES * worker.BATCH:
+        if tally.is_more_due:
             wake_worker()
 
 

@@ -58,6 +58,14 @@ def settings_of_child_processes() -> None:
     os.environ["DJANGO_SETTINGS_MODULE"] = "backoffice.settings"
 
 
+@pytest.fixture(autouse=True)
+def same_pace(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test takes smaller batches because the machine was busy in another one."""
+    from billing.ingress import worker
+
+    monkeypatch.setattr(worker, "pace", worker.Pace())
+
+
 @pytest.fixture(scope="session")
 def databases() -> Iterator[Databases]:
     """Makes test databases on DATABASE_URL's server, else on an embedded one."""

@@ -7,6 +7,7 @@ tried one by one, so that one bad event holds up none but itself.
 
 import json
 import logging
+import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -36,7 +37,9 @@ from billing.tracing import span
 
 logger = logging.getLogger(__name__)
 
-BATCH = 100
+BATCH = 100  # events, at most
+SMALL = 5  # events, of a batch at least
+SPAN = 0.25  # seconds that a batch is to take: so long others wait who need one of its objects
 OPEN = "status IN ('pending', 'failed')"
 LEASE = 60  # seconds for which a claimed event belongs to the worker that took it
 STRIPE = "stripe"  # the actor of what events bring
@@ -62,9 +65,10 @@ class EventResult:
 
 @dataclass(slots=True)
 class Tally:
-    """Counts of results by status."""
+    """Counts of results by status; `is_more_due` where it ended before everything was done."""
 
     by_status: dict[str, int] = field(default_factory=dict)
+    is_more_due: bool = False
 
     def add(self, results: Sequence[EventResult]) -> None:
         for result in results:
@@ -90,11 +94,28 @@ class Claimed:
     attempts: int
 
 
+@dataclass(slots=True)
+class Pace:
+    """How many events this process takes at once: fewer where a batch takes longer than SPAN."""
+
+    size: int = BATCH
+
+    def note(self, events: int, seconds: float) -> None:
+        """What a batch took."""
+        if seconds > SPAN:
+            self.size = max(min(events, self.size) // 2, SMALL)
+        elif events >= self.size and seconds < SPAN / 2:
+            self.size = min(self.size * 2, BATCH)
+
+
+pace = Pace()
+
+
 def drain(on_progress: Callable[[int], None] | None = None) -> Tally:
     """Processes every open event once, whenever it is due, oldest first, and returns."""
     tally = Tally()
     last = 0
-    while rows := _claim(f"{OPEN} AND id > %s", [last], BATCH):
+    while rows := _claim(f"{OPEN} AND id > %s", [last], pace.size):
         last = max(row.pk for row in rows)
         tally.add(process_rows(rows))
         if on_progress:
@@ -108,10 +129,12 @@ def work(batches: int) -> Tally:
     """Processes events that are due, at most so many batches; then calls receivers."""
     tally = Tally()
     for _ in range(batches):
-        rows = _claim(f"{OPEN} AND next_attempt_at <= clock_timestamp()", [], BATCH)
+        rows = _claim(f"{OPEN} AND next_attempt_at <= clock_timestamp()", [], pace.size)
         if not rows:
             break
         tally.add(process_rows(rows))
+    else:
+        tally.is_more_due = True
     receivers.call_due()
     return tally
 
@@ -167,8 +190,11 @@ def process_rows(rows: Sequence[Claimed], actor: str = STRIPE) -> list[EventResu
 
 def _process(rows: Sequence[Claimed], actor: str) -> list[EventResult]:
     if len(rows) > 1:
+        began = time.monotonic()
         try:
-            return _commit(rows, actor)
+            results = _commit(rows, actor)
+            pace.note(len(rows), time.monotonic() - began)
+            return results
         except GatewayError as error:
             logger.info("a batch of %d events is taken one by one: %s", len(rows), error)
         except Exception as error:

@@ -43,7 +43,7 @@ def process(recovery: Recovery, tell: Tell) -> None:
     waiting = recovery.events.filter(status=Status.WAITING)
     done = total - waiting.count()
     order = ORDERS[recovery.critical_only]
-    while batch := list(waiting.order_by(*order)[: worker.BATCH]):
+    while batch := list(waiting.order_by(*order)[: worker.pace.size]):
         said = work_on(batch)
         note(recovery, said)
         done += len(said)
@@ -120,6 +120,6 @@ def retry(recovery: Recovery) -> None:
     processed since is done."""
     failed = recovery.events.filter(status=Status.FAILED)
     last = 0
-    while batch := list(failed.filter(pk__gt=last).order_by("pk")[: worker.BATCH]):
+    while batch := list(failed.filter(pk__gt=last).order_by("pk")[: worker.pace.size]):
         last = batch[-1].pk
         note(recovery, work_on(batch))
