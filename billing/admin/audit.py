@@ -14,8 +14,8 @@ from billing.admin.events import payload, payload_text
 from billing.admin.filters import actor_filter, choice_filter, since_filter
 from billing.admin.related import Related
 from billing.diagnosis import narrowing
-from billing.models import AuditEvent, AuditLink, OperationRecord
-from billing.models.events import NOT_STRIPES
+from billing.models import AuditEvent, OperationRecord
+from billing.models.events import AUDITED, NOT_STRIPES
 from billing.operations.registry import ALL
 
 NAMED = ("subject", "subscription", "invoice", "purchase", "operation")  # by what is looked for
@@ -39,9 +39,9 @@ class AuditAdmin(ReadOnlyAdmin):
             "source",
             "who",
             [
-                ("manual", "People", Q(type__startswith="manual.")),
-                ("system", "The back office itself", Q(type__startswith="system.")),
-                ("sql", "Raw SQL", Q(type__startswith="sql.")),
+                ("manual", "People", AUDITED["manual"]),
+                ("system", "The back office itself", AUDITED["system"]),
+                ("sql", "Raw SQL", AUDITED["sql"]),
             ],
         ),
         choice_filter(
@@ -86,8 +86,8 @@ class AuditAdmin(ReadOnlyAdmin):
     pretty_payload = cells.json_column("payload", "Payload")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        linked = AuditLink.objects.values("event_id")  # few among many of Stripe's
-        return super().get_queryset(request).filter(NOT_STRIPES, pk__in=linked)
+        audited = AUDITED["manual"] | AUDITED["system"] | AUDITED["sql"]
+        return super().get_queryset(request).filter(NOT_STRIPES, audited)
 
     @display(description="What")
     def what(self, row: AuditEvent) -> str:

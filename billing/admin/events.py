@@ -15,6 +15,7 @@ from billing.admin.related import Related, matching
 from billing.diagnosis import narrowing
 from billing.gateway.shapes import event_customer_id, id_of
 from billing.models import BillingEvent, InboxEvent, OperationRecord
+from billing.models.events import AUDITED
 
 
 def replay_refusal(row: BillingEvent) -> str:
@@ -40,9 +41,9 @@ class EventAdmin(ReadOnlyAdmin):
             "source",
             [
                 ("stripe", "Stripe", Q(stripe_event_id__isnull=False)),
-                ("manual", "People", Q(type__startswith="manual.")),
-                ("system", "The back office itself", Q(type__startswith="system.")),
-                ("sql", "Raw SQL", Q(type__startswith="sql.")),
+                ("manual", "People", AUDITED["manual"]),
+                ("system", "The back office itself", AUDITED["system"]),
+                ("sql", "Raw SQL", AUDITED["sql"]),
             ],
         ),
         choice_filter(

@@ -11,8 +11,10 @@ from django.utils import timezone
 from django.utils.dateparse import parse_datetime
 from django.utils.timezone import is_aware
 
+from billing.database import different
 from billing.formatting import format_time
 from billing.models import OperationRecord
+from billing.models.modes import in_mode
 
 MOST_ACTORS = 100
 
@@ -73,8 +75,7 @@ def actor_filter(words: str) -> type[SimpleListFilter]:
         def lookups(
             self, request: HttpRequest, model_admin: "ModelAdmin[Any]"
         ) -> list[tuple[str, str]]:
-            actors = OperationRecord.objects.order_by("actor").values_list("actor", flat=True)
-            return [(actor, actor) for actor in actors.distinct()[:MOST_ACTORS]]
+            return [(name, name) for name in different(OperationRecord, "actor", MOST_ACTORS)]
 
         def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
             return queryset.filter(actor=self.value()) if self.value() else queryset
@@ -126,5 +127,7 @@ def span_words(query: Mapping[str, str]) -> str:
 
 
 LIVEMODE = choice_filter(
-    "livemode", "mode", [("live", "Live", Q(livemode=True)), ("test", "Test", Q(livemode=False))]
+    "livemode",
+    "mode",
+    [("live", "Live", in_mode(live=True)), ("test", "Test", in_mode(live=False))],
 )

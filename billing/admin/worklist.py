@@ -29,6 +29,7 @@ from billing.admin.operations import (
     TAKE_FINDING,
 )
 from billing.admin.related import Related
+from billing.database import different
 from billing.diagnosis import narrowing
 from billing.diagnosis.findings import Finding, Fix, Severity
 from billing.diagnosis.kinds import RECONCILED, Kind, label_of
@@ -43,6 +44,7 @@ from billing.reconciliation.worklist import GRAVEST_FIRST, OPEN
 State = FindingRecord.State
 
 MOST_OWNERS = 100  # that the filter lists
+MOST_CURRENCIES = 200  # Stripe has fewer
 LISTED = 10  # runs and incidents
 STATES: dict[str, tuple[str, Q]] = {
     "open": ("Open", OPEN),
@@ -83,9 +85,8 @@ class OwnerFilter(SimpleListFilter):
     parameter_name = "owner"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        owners = FindingRecord.objects.exclude(owner="").order_by("owner")
-        names = owners.values_list("owner", flat=True).distinct()[:MOST_OWNERS]
-        return [("me", "Mine"), ("nobody", "Nobody"), *((f"user:{n}", str(n)) for n in names)]
+        names = different(FindingRecord, "owner", MOST_OWNERS)
+        return [("me", "Mine"), ("nobody", "Nobody"), *((f"user:{n}", n) for n in names)]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         chosen = self.value()
@@ -103,8 +104,7 @@ class CurrencyFilter(SimpleListFilter):
     parameter_name = "currency"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        used = FindingRecord.objects.exclude(currency="").order_by("currency")
-        found = used.values_list("currency", flat=True).distinct()
+        found = different(FindingRecord, "currency", MOST_CURRENCIES)
         return [*((code, code.upper()) for code in found), ("none", "None")]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:

@@ -12,6 +12,7 @@ from django.db.models import Func, Q
 from django.db.models.functions import Now, Upper
 
 from billing.models.guards import audit_raw_sql, note_changes
+from billing.models.modes import mode_index
 
 
 class BillingCustomer(models.Model):
@@ -49,6 +50,16 @@ class BillingCustomer(models.Model):
             models.Index("user_id", name="billing_customers_user"),
             models.Index(Upper("email"), name="billing_customers_email"),
             models.Index("created_at", "id", name="billing_customers_created"),
+            models.Index(
+                "created_at", "id", condition=Q(deleted=True), name="billing_customers_deleted"
+            ),
+            models.Index(
+                "created_at",
+                "id",
+                condition=Q(delinquent=True),
+                name="billing_customers_delinquent",
+            ),
+            mode_index("billing_customers_mode"),
             # For any part of an email or a name, in any case (billing.diagnosis.search).
             GinIndex(OpClass(Upper("email"), "gin_trgm_ops"), name="billing_customers_email_part"),
             GinIndex(OpClass(Upper("name"), "gin_trgm_ops"), name="billing_customers_name_part"),
@@ -97,6 +108,15 @@ class BillingSubscription(models.Model):
             models.Index("status", "created_at", name="billing_subscriptions_status"),
             models.Index("created_at", "id", name="billing_subscriptions_created"),
             models.Index("updated_at", name="billing_subscriptions_updated"),
+            models.Index("price_id", name="billing_subscriptions_price"),
+            models.Index("latest_invoice_id", name="billing_subscriptions_invoice"),
+            models.Index(
+                "created_at",
+                "id",
+                condition=Q(cancel_at_period_end=True) | Q(cancel_at__isnull=False),
+                name="billing_subscriptions_ending",
+            ),
+            mode_index("billing_subscriptions_mode"),
         ]
         triggers = [*audit_raw_sql(), *note_changes(unless_by_stripe=True)]
 
@@ -161,6 +181,7 @@ class BillingInvoice(models.Model):
             models.Index("created_at", "id", name="billing_invoices_created"),
             models.Index("number", name="billing_invoices_number"),
             models.Index("paid_at", name="billing_invoices_paid"),
+            mode_index("billing_invoices_mode"),
             # For what was open at any moment (billing.revenue.ageing).
             GistIndex(
                 WhileOpen(),

@@ -8,8 +8,11 @@ from django.db.models.functions import Now
 
 from billing.models.audit import link_audit_events
 from billing.models.guards import append_only
+from billing.models.modes import mode_index
 
 NOT_STRIPES = Q(stripe_event_id=None)
+AUDITED = {who: NOT_STRIPES & Q(type__startswith=f"{who}.") for who in ("manual", "system", "sql")}
+"""The audit log's events by who did it: people, the back office itself, raw SQL."""
 
 
 class CurrentActor(Func):
@@ -77,8 +80,12 @@ class BillingEvent(models.Model):
             models.Index(
                 KeyTextTransform("id", "payload"), "created_at", name="billing_events_object"
             ),
+            mode_index("billing_events_mode"),
             # Of those that are not Stripe's: few among millions, and the audit log's pages.
             models.Index("id", condition=NOT_STRIPES, name="billing_events_ours"),
+            models.Index(
+                "created_at", "id", condition=NOT_STRIPES, name="billing_events_ours_created"
+            ),
             models.Index("actor", "created_at", condition=NOT_STRIPES, name="billing_events_actor"),
             GinIndex(
                 fields=["payload"],

@@ -4,6 +4,7 @@ from django.db import models
 from django.db.models import Q
 
 from billing.models.events import ClockTimestamp
+from billing.models.modes import mode_index
 
 
 class InboxEvent(models.Model):
@@ -78,6 +79,7 @@ class InboxEvent(models.Model):
             models.Index(
                 "received_at", condition=~Q(receiver_error=""), name="billing_inbox_receivers"
             ),
+            mode_index("billing_inbox_mode"),
         ]
 
     def __str__(self) -> str:

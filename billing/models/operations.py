@@ -91,6 +91,7 @@ class OperationRecord(models.Model):
                 name="billing_operations_requested",
             ),
             models.Index("actor", "name", "created_at", name="billing_operations_actor"),
+            models.Index("status", "created_at", "id", name="billing_operations_status"),
         ]
         triggers = note_changes()
 

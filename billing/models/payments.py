@@ -5,6 +5,7 @@ from django.db.models import Q
 from django.db.models.functions import Now
 
 from billing.models.guards import audit_raw_sql, note_changes
+from billing.models.modes import mode_index
 
 
 class BillingPayment(models.Model):
@@ -52,6 +53,10 @@ class BillingPayment(models.Model):
             models.Index(
                 "updated_at", condition=Q(status="failed"), name="billing_payments_failed"
             ),
+            models.Index(
+                "created_at", "id", condition=Q(status="pending"), name="billing_payments_pending"
+            ),
+            mode_index("billing_payments_mode"),
         ]
         triggers = [*audit_raw_sql(), *note_changes(unless_by_stripe=True)]
 

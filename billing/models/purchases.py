@@ -5,6 +5,7 @@ from django.db.models import Q
 from django.db.models.functions import Now
 
 from billing.models.guards import note_changes
+from billing.models.modes import mode_index
 
 
 class Purchase(models.Model):
@@ -65,6 +66,8 @@ class Purchase(models.Model):
                 condition=~Q(status="granted"),
                 name="billing_purchases_open",
             ),
+            models.Index("kind", "created_at", "id", name="billing_purchases_kind"),
+            mode_index("billing_purchases_mode"),
         ]
         triggers = note_changes(unless_by_stripe=True)
 

@@ -2,13 +2,23 @@
 
 from typing import Any
 
+from django.contrib.postgres.indexes import GinIndex, OpClass
 from django.db import models
-from django.db.models import Q
-from django.db.models.functions import Now
+from django.db.models import F, Q
+from django.db.models.functions import Now, Upper
 
 from billing.models.events import ClockTimestamp
 from billing.models.guards import note_changes
 from billing.models.incidents import Incident
+
+GRAVEST_FIRST = (
+    "rank",
+    F("amount").desc(nulls_last=True),
+    F("credits").desc(nulls_last=True),
+    "first_seen_at",
+    "id",
+)
+"""Findings by severity, then by what is at stake; what is not known comes last."""
 
 
 class ReconciliationRun(models.Model):
@@ -191,6 +201,14 @@ class FindingRecord(models.Model):
             models.Index("state", "rank", "first_seen_at", name="billing_findings_state"),
             models.Index("user_id", name="billing_findings_user"),
             models.Index("stripe_customer_id", name="billing_findings_customer"),
+            models.Index("owner", name="billing_findings_owner"),
+            models.Index("currency", name="billing_findings_currency"),
+            models.Index("first_seen_at", name="billing_findings_first_seen"),
+            models.Index("last_seen_at", "id", name="billing_findings_seen"),
+            # The worklist's order (billing.reconciliation.worklist), in one state and in all.
+            models.Index("state", *GRAVEST_FIRST, name="billing_findings_worklist"),
+            models.Index(*GRAVEST_FIRST, name="billing_findings_gravest"),
+            GinIndex(OpClass(Upper("verdict"), "gin_trgm_ops"), name="billing_findings_verdict"),
         ]
         triggers = note_changes()
 

@@ -3,25 +3,17 @@
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from django.db.models import F, Q, QuerySet, Sum
+from django.db.models import Q, QuerySet, Sum
 from django.utils import timezone
 
 from billing.diagnosis.facts import Person
 from billing.diagnosis.findings import Finding
-from billing.models import FindingRecord, OperationRecord, ReconciliationRun
+from billing.models import FindingRecord, OperationRecord, ReconciliationRun, reconciliation
 
 State = FindingRecord.State
 
 OPEN = FindingRecord.OPEN
-
-GRAVEST_FIRST = (
-    "rank",
-    F("amount").desc(nulls_last=True),
-    F("credits").desc(nulls_last=True),
-    "first_seen_at",
-    "id",
-)
-"""By severity, then by what is at stake; what is not known comes last."""
+GRAVEST_FIRST = reconciliation.GRAVEST_FIRST
 
 
 def open_findings() -> QuerySet[FindingRecord]:

@@ -44,12 +44,13 @@ INSERT INTO djstripe_price (id, djstripe_created, djstripe_updated, stripe_data,
 SELECT 'price_' || i, now(), now(), '{}', true, 'usd', '', 'prod_' || i %% 6
 FROM generate_series(0, 49) i;
 INSERT INTO billing_customers (user_id, email, name, stripe_customer_id, created_at)
-SELECT 'u_' || i, 'e' || i || '@example.com', 'Name ' || i, 'cus_' || i, %(begin)s
+SELECT 'u_' || i, 'e' || i || '@example.com', 'Name ' || i, 'cus_' || i,
+    %(begin)s::timestamptz + i * interval '1 minute'
 FROM generate_series(1, %(customers)s) i;
 INSERT INTO billing_subscriptions (user_id, stripe_subscription_id, stripe_customer_id, status,
     price_id, amount, currency, created_at)
 SELECT 'u_' || i, 'sub_' || i, 'cus_' || i, CASE WHEN i %% 5 < 3 THEN 'active' ELSE 'canceled' END,
-    'price_' || i %% 50, 2900, 'usd', %(begin)s
+    'price_' || i %% 50, 2900, 'usd', %(begin)s::timestamptz + i * interval '1 minute'
 FROM generate_series(1, %(customers)s) i;
 INSERT INTO billing_invoices (user_id, stripe_invoice_id, stripe_customer_id,
     stripe_subscription_id, number, status, currency, total, amount_due, amount_paid,

@@ -30,6 +30,7 @@ from tests.bench.pages import Page, is_missed, opened, show
 from tests.bench.search import mirror
 
 TARGET = 300  # milliseconds, the 95th percentile
+LARGE = 50_000  # rows, from which on no table may be read from end to end
 TRIES = 20
 OF_PEOPLE = 1_000  # notes, alerts, incidents, runs and the like, in three years
 
@@ -69,7 +70,7 @@ INSERT INTO billing_findings (kind, subject, severity, rank, verdict, evidence, 
 SELECT 'pack_not_granted', 'cs_' || i, 'access', 0, 'They paid, and got none.', '[]', NULL, 4500,
     'usd', 'u_' || 1 + i %% %(customers)s, 'cus_' || 1 + i %% %(customers)s,
     CASE WHEN i %% 100 = 0 THEN 'open' ELSE 'resolved' END, now() - i * interval '15 minutes',
-    now(), CASE WHEN i %% 100 = 0 THEN NULL ELSE now() END
+    now() - i * interval '14 minutes', CASE WHEN i %% 100 = 0 THEN NULL ELSE now() END
 FROM generate_series(1, %(operations)s) i;
 INSERT INTO billing_payment_reversals (stripe_id, kind, payment_intent_id, charge_id, amount,
     currency, status, active, livemode, created_at, updated_at)
@@ -121,7 +122,7 @@ def leave(number: int) -> None:
 
 
 def pages(user: Any) -> Iterator[Page]:
-    """Every page, in the state in which people open it."""
+    """Every page but finance's, in the state in which people open it."""
     from django.contrib import admin
     from django.urls import reverse
 
@@ -140,8 +141,11 @@ def pages(user: Any) -> Iterator[Page]:
     for term in terms():
         address = f"{reverse('admin:billing_search')}?{urlencode({'q': term})}"
         yield f"search for {term}", address, TARGET
-    for name, address, _ in finance.pages():
-        yield name, address, TARGET
+
+
+def of_finance() -> Iterator[Page]:
+    """Finance's pages, which are to be as quick as all others."""
+    return ((name, address, TARGET) for name, address, _ in finance.pages())
 
 
 def lists(user: Any, model: Any, shown: Any) -> Iterator[Page]:
@@ -230,7 +234,8 @@ def on_a_fresh_database(address: str, options: argparse.Namespace) -> dict[str, 
         return {
             "filled_in_seconds": filled,
             "size": size_of_the_database(),
-            "pages": opened(client, pages(user), options.tries),
+            "pages": opened(client, pages(user), options.tries, LARGE)
+            | opened(client, of_finance(), options.tries, LARGE, finance.MAY_BE_READ),
         }
 
 

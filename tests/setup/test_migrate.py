@@ -86,6 +86,36 @@ def test_other_ways_to_call_migrate_take_no_shortcut(empty_database: Database) -
         ).fetchone() == (0,)
 
 
+def test_indexes_that_a_killed_migration_left_are_kept_or_made_anew(databases: Databases) -> None:
+    """It had made some, and one half: the rest is missing."""
+    database = databases.create()
+    with psycopg.connect(database.url, autocommit=True) as client:
+        client.execute("DELETE FROM django_migrations WHERE name = '0023_narrowed_lists'")
+        client.execute("DROP INDEX billing_findings_owner, billing_purchases_mode")
+        client.execute(
+            "UPDATE pg_index SET indisvalid = false"
+            " WHERE indexrelid = 'billing_payments_mode'::regclass"
+        )
+    kept = indexes(database)
+    run_migrate(database, "billing")
+    made = indexes(database)
+    assert all(is_valid for _, is_valid in made.values())
+    assert {"billing_findings_owner", "billing_purchases_mode"} <= set(made)
+    again = {name for name, found in made.items() if kept.get(name) != found}
+    assert again == {"billing_findings_owner", "billing_purchases_mode", "billing_payments_mode"}
+    databases.drop(database)
+
+
+def indexes(database: Database) -> dict[str, tuple[int, bool]]:
+    """Each index of ours by name: its own number, and whether it is valid."""
+    with psycopg.connect(database.url) as client:
+        found = client.execute(
+            "SELECT relname, oid, indisvalid FROM pg_index JOIN pg_class ON oid = indexrelid"
+            " WHERE relname LIKE 'billing%'"
+        ).fetchall()
+    return {name: (oid, is_valid) for name, oid, is_valid in found}
+
+
 @pytest.mark.django_db
 def test_a_database_with_any_of_dj_stripes_tables_is_left_to_the_migrations() -> None:
     command = Command()
