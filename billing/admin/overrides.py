@@ -18,7 +18,7 @@ from billing.models import BillingSubscription, OperationRecord, StatusOverride
 
 IN_FORCE = StatusOverride.objects.filter(ended_at=None)
 OF_ROW = IN_FORCE.filter(stripe_subscription_id=OuterRef("stripe_subscription_id"))
-IS_OVERRIDDEN = Q(Exists(OF_ROW))
+IS_OVERRIDDEN = Q(pk__in=narrowing.ids(BillingSubscription.objects.filter(Exists(OF_ROW))))
 BY_HAND = "by hand"
 
 

@@ -167,7 +167,7 @@ def _log(kind: str, type_is: str) -> str:
     parts = (
         ("customers", "payload->>'customer' = v"),
         ("customers", "payload->>'id' = v"),
-        ("users", "payload->'metadata'->>'user_id' = v"),
+        ("users", "payload #>> '{metadata,user_id}' = v"),  # as its index has it
         ("users", "payload->>'user_id' = v"),
     )
     return " UNION ".join(

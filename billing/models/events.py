@@ -86,6 +86,11 @@ class BillingEvent(models.Model):
             models.Index(
                 "created_at", "id", condition=NOT_STRIPES, name="billing_events_ours_created"
             ),
+            models.Index(
+                KeyTextTransform("customer", "payload"),
+                condition=NOT_STRIPES,
+                name="billing_events_ours_customer",
+            ),
             models.Index("actor", "created_at", condition=NOT_STRIPES, name="billing_events_actor"),
             GinIndex(
                 fields=["payload"],

@@ -90,8 +90,9 @@ def fill(sizes: Sizes, of_people: int) -> None:
     given = vars(sizes) | {"begin": books.begin(), "operations": sizes.customers // 2}
     with connection.cursor() as cursor:
         cursor.execute("SET session_replication_role = replica")
-        for statement in MORE.split(";\n"):
-            cursor.execute(statement, given)
+        with books.indexed_afterwards(cursor, ["billing_inbox"]):
+            for statement in MORE.split(";\n"):
+                cursor.execute(statement, given)
         cursor.execute(mirror(sizes.customers))
         cursor.execute("SET session_replication_role = DEFAULT")
     page.fill()
@@ -102,12 +103,14 @@ def fill(sizes: Sizes, of_people: int) -> None:
 
 def leave(number: int) -> None:
     """So many of each thing that people make, and of each kind of run."""
+    from django.utils import timezone
+
     from billing.models import ReasonCode
     from tests.admin import rows
 
     for i in range(number):
         rows.bulk_job(f"job_{i}")
-        rows.override(f"sub_{i}")
+        rows.override(f"sub_{i}", ended_at=None if i % 50 == 0 else timezone.now())
         rows.note(f"Note {i}", stripe_customer_id=f"cus_{i}", user_id=f"u_{i}")
         rows.alert(f"Alert {i}", key=f"{i}")
         rows.incident(f"Incident {i}")
@@ -126,18 +129,26 @@ def pages(user: Any) -> Iterator[Page]:
     from django.contrib import admin
     from django.urls import reverse
 
-    from billing.models import BillingCustomer
-
     yield "home", reverse("admin:index"), TARGET
     for model, shown in admin.site._registry.items():
         if model._meta.app_label == "billing":
             yield from lists(user, model, shown)
             yield from rows(model)
-    busy = BillingCustomer.objects.get(stripe_customer_id="cus_1")
-    address = reverse("admin:billing_billingcustomer_change", args=[busy.pk])
-    yield "customer with 10,000 events", address, TARGET
-    address = reverse("admin:billing_timeline", args=[busy.pk])
-    yield "timeline of 10,000 events", address, TARGET
+    yield from people_and_searches()
+
+
+def people_and_searches() -> Iterator[Page]:
+    """A customer's page and timeline, with many events and with few, and the search."""
+    from django.urls import reverse
+
+    from billing.models import BillingCustomer
+
+    for words, customer in (("10,000 events", "cus_1"), ("25 events", "cus_77")):
+        row = BillingCustomer.objects.get(stripe_customer_id=customer)
+        address = reverse("admin:billing_billingcustomer_change", args=[row.pk])
+        yield f"customer with {words}", address, TARGET
+        address = reverse("admin:billing_timeline", args=[row.pk])
+        yield f"timeline of {words}", address, TARGET
     for term in terms():
         address = f"{reverse('admin:billing_search')}?{urlencode({'q': term})}"
         yield f"search for {term}", address, TARGET
