@@ -113,12 +113,13 @@ def _about(objects: Iterable[str], customers: Iterable[str], users: Iterable[str
     )
 
 
-def with_subjects(rows: QuerySet[BillingEvent]) -> QuerySet[BillingEvent]:
+def with_subjects(rows: QuerySet[Any]) -> QuerySet[Any]:
     """Names for what the payload says the event is about, spelt as in the indexes."""
-    return rows.alias(
+    named: QuerySet[Any] = rows.alias(
         object_id=KT("payload__id"),
         subscription_id=KT("payload__subscription"),
         customer_id=KT("payload__customer"),
         user=KT("payload__user_id"),
         metadata_user=KT("payload__metadata__user_id"),
     )
+    return named
