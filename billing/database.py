@@ -121,6 +121,18 @@ def rows(sql: str, params: Mapping[str, Any] | Sequence[Any] = ()) -> list[dict[
         return [dict(zip(names, row, strict=True)) for row in held.fetchall()]
 
 
+@contextmanager
+def adding_up() -> Iterator[None]:
+    """Within it, the sums of many rows are made in memory, up to 64 MB for each of them.
+
+    PostgreSQL cannot know how few periods a report has: it takes each row for one of its own, and
+    would first sort all of them on disk.
+    """
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute("SET LOCAL work_mem = '64MB'")
+        yield
+
+
 def different(model: type[Model], column: str, most: int) -> list[str]:
     """The different texts of a column but '', in their order, at most so many: a look into its
     index for each of them, where DISTINCT would read every row."""

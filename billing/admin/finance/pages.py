@@ -26,6 +26,7 @@ from django.views.decorators.http import require_GET
 from billing.admin.finance import rendering
 from billing.admin.finance.acting import acts_of
 from billing.admin.finance.rendering import with_query
+from billing.database import adding_up
 from billing.formatting import format_time
 from billing.models import SavedView
 from billing.operations.base import Actor
@@ -50,6 +51,7 @@ COMMON = ("from", "to", "timezone", "by", "currency", "against", "reporting")
 
 
 @require_GET
+@adding_up()
 def report_view(request: HttpRequest, name: str) -> HttpResponse:
     """A report's tables and charts, for those who may see finance."""
     report = permitted(request, name)
@@ -85,6 +87,7 @@ def report_view(request: HttpRequest, name: str) -> HttpResponse:
 
 
 @require_GET
+@adding_up()
 def rows_view(request: HttpRequest, name: str) -> HttpResponse:
     """The rows behind a figure, page by page."""
     report = permitted(request, name)

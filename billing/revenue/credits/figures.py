@@ -5,9 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from django.db import connection, transaction
-
-from billing.database import rows
+from billing.database import adding_up, rows
 from billing.revenue.periods import Periods
 
 SPENT = ("claim", "sql")
@@ -203,8 +201,7 @@ def figures(periods: Periods) -> Figures:
 def heaviest(periods: Periods) -> list[dict[str, Any]]:
     """Who spent most credits, and what had been paid for them: a row for each currency."""
     window = {"since": periods.since, "until": periods.until, "most": HEAVIEST}
-    with transaction.atomic(), connection.cursor() as cursor:
-        cursor.execute("SET LOCAL work_mem = '64MB'")  # of a year, there are as many as users
+    with adding_up():
         found = rows(_HEAVIEST, window)
     return [row | {"spent": int(row["spent"]), "credits": int(row["credits"])} for row in found]
 
