@@ -11,7 +11,7 @@ from django.template.loader import render_to_string
 from billing.admin import cells
 from billing.admin.base import ReadOnlyAdmin
 from billing.admin.events import payload, payload_text
-from billing.admin.filters import actor_filter, choice_filter, since_filter
+from billing.admin.filters import OURS, actor_filter, choice_filter, since_filter
 from billing.admin.related import Related
 from billing.diagnosis import narrowing
 from billing.models import AuditEvent, OperationRecord
@@ -38,11 +38,7 @@ class AuditAdmin(ReadOnlyAdmin):
         choice_filter(
             "source",
             "who",
-            [
-                ("manual", "People", AUDITED["manual"]),
-                ("system", "The back office itself", AUDITED["system"]),
-                ("sql", "Raw SQL", AUDITED["sql"]),
-            ],
+            OURS,
         ),
         choice_filter(
             "kind", "what", [(kind, title, Q(type=kind)) for kind, title in sorted(TITLES.items())]

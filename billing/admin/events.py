@@ -8,14 +8,13 @@ from django.db.models import Q, QuerySet
 
 from billing.admin import cells
 from billing.admin.base import ReadOnlyAdmin
-from billing.admin.filters import LIVEMODE, choice_filter, since_filter
+from billing.admin.filters import LIVEMODE, OURS, choice_filter, since_filter
 from billing.admin.offers import Offer
 from billing.admin.operations import REPLAY
 from billing.admin.related import Related, matching
 from billing.diagnosis import narrowing
 from billing.gateway.shapes import event_customer_id, id_of
 from billing.models import BillingEvent, InboxEvent, OperationRecord
-from billing.models.events import AUDITED
 
 
 def replay_refusal(row: BillingEvent) -> str:
@@ -41,9 +40,7 @@ class EventAdmin(ReadOnlyAdmin):
             "source",
             [
                 ("stripe", "Stripe", Q(stripe_event_id__isnull=False)),
-                ("manual", "People", AUDITED["manual"]),
-                ("system", "The back office itself", AUDITED["system"]),
-                ("sql", "Raw SQL", AUDITED["sql"]),
+                *OURS,
             ],
         ),
         choice_filter(

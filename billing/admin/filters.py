@@ -14,6 +14,7 @@ from django.utils.timezone import is_aware
 from billing.database import different
 from billing.formatting import format_time
 from billing.models import OperationRecord
+from billing.models.events import AUDITED
 from billing.models.modes import in_mode
 
 MOST_ACTORS = 100
@@ -125,6 +126,13 @@ def span_words(query: Mapping[str, str]) -> str:
         said += [f"{word} {format_time(moment)}" for moment in moments if is_aware(moment)]
     return " ".join(said)
 
+
+OURS = (
+    ("manual", "People", AUDITED["manual"]),
+    ("system", "The back office itself", AUDITED["system"]),
+    ("sql", "Raw SQL", AUDITED["sql"]),
+)
+"""The choices among events that are not Stripe's: who did it."""
 
 LIVEMODE = choice_filter(
     "livemode",

@@ -5,6 +5,7 @@ from typing import Any
 
 from billing.database import rows
 from billing.revenue.asked import Asked
+from billing.revenue.periods import EDGES
 from billing.revenue.report import Column, Row
 from billing.revenue.stripes import PAYOUTS
 
@@ -95,11 +96,7 @@ _FILTERED = {
 }
 # Whole days of UTC are added up already; those that a period begins or ends in are not.
 _BALANCE = f"""
-    WITH edges AS MATERIALIZED (
-        SELECT DISTINCT date_trunc('day', bound, 'UTC') AS day
-        FROM unnest(%(starts)s::timestamptz[] || %(until)s::timestamptz) AS bounds(bound)
-        WHERE bound <> date_trunc('day', bound, 'UTC')
-    )
+    WITH {EDGES}
     SELECT {_PERIOD} AS period, currency, sum(net)::bigint AS balance
     FROM (
         SELECT day AS at, currency, category, net FROM billing_balance_days

@@ -11,6 +11,15 @@ from billing.revenue.days import ONE_DAY, midnight
 
 By = Literal["day", "week", "month"]
 
+EDGES = """
+    edges AS MATERIALIZED (
+        SELECT DISTINCT date_trunc('day', bound, 'UTC') AS day
+        FROM unnest(%(starts)s::timestamptz[] || %(until)s::timestamptz) AS bounds(bound)
+        WHERE bound <> date_trunc('day', bound, 'UTC')
+    )
+"""
+"""A part of WITH: the days of UTC in which a period begins or ends."""
+
 
 @dataclass(frozen=True)
 class Periods:

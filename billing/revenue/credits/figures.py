@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from billing.database import adding_up, rows
-from billing.revenue.periods import Periods
+from billing.revenue.periods import EDGES, Periods
 
 SPENT = ("claim", "sql")
 BACK = ("refund", "dispute")
@@ -14,12 +14,8 @@ BOUGHT = ("pack", "subscription")
 HEAVIEST = 20  # users
 
 # Whole days of UTC where a period holds all of one; quarters of the days in which periods end.
-_FLOWS = """
-    WITH edges AS MATERIALIZED (
-        SELECT DISTINCT date_trunc('day', at, 'UTC') AS day
-        FROM unnest(%(starts)s::timestamptz[] || %(until)s::timestamptz) AS bounds(at)
-        WHERE at <> date_trunc('day', at, 'UTC')
-    ), flows AS (
+_FLOWS = f"""
+    WITH {EDGES}, flows AS (
         SELECT d.* FROM billing_credit_flows d
         WHERE d.is_day AND d.at < %(until)s AND d.at NOT IN (SELECT day FROM edges)
         UNION ALL
@@ -30,7 +26,7 @@ _FLOWS = """
            sum(credits) AS credits, sum(owed) AS owed, sum(sold) AS sold,
            sum(lot_credits) AS lot_credits, sum(value) AS value
     FROM flows GROUP BY 1, 2, 3
-"""
+"""  # noqa: S608
 _LEADS = """
     SELECT width_bucket(claimed_at, %(starts)s::timestamptz[]) AS period, count(*) AS leads,
            sum(credits_spent)::bigint AS credits
