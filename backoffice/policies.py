@@ -86,8 +86,8 @@ def unfold_styles() -> list[str]:
 def error_styles() -> list[str]:
     """The style elements of the error pages, which need no other file to be readable."""
     folder = Path(settings.BASE_DIR) / "templates"
-    pages = [page.read_text() for page in sorted(folder.glob("[45]*.html"))]
-    return [text for page in pages for text in STYLE.findall(page)]
+    pages = [folder / "refusal.html", *sorted(folder.glob("[45]*.html"))]
+    return [text for page in pages for text in STYLE.findall(page.read_text())]
 
 
 def hashes(texts: list[str]) -> list[str]:
