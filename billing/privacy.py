@@ -77,6 +77,7 @@ _COLUMNS = {
         "I source price_id product_id customer_id user_id charge_id invoice_id; N item "
         "currency settled_currency kind country"
     ),
+    "billing_revenue_days": "N item kind currency settled_currency",
     "billing_bridge_days": "N zone currency part; T items causes",
     "billing_month_closes": (
         "N timezone state hash stage; O signed_by reviewed_by reopened_by; F signed_word "

@@ -9,6 +9,7 @@ from billing.models.balance import (
     BalanceReading,
     BalanceTransaction,
     Payout,
+    RevenueDay,
     RevenueEntry,
 )
 from billing.models.closing import BridgeDay, ClosedEntry, MonthClose
@@ -113,6 +114,7 @@ __all__ = [
     "ReconciliationSuspect",
     "Recovery",
     "RequestPace",
+    "RevenueDay",
     "RevenueEntry",
     "SavedView",
     "SmokeTest",

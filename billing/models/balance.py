@@ -16,8 +16,11 @@ NO_REVENUE = (
 )
 
 
-def _days(verb: str, operation: pgtrigger.Operation) -> pgtrigger.Trigger:
-    """Adds what one statement did to the balance's transactions to the sums of their days."""
+def _added_up(verb: str, operation: pgtrigger.Operation, adding: str) -> pgtrigger.Trigger:
+    """Adds what one statement did to a table's rows to the sums of their days.
+
+    `adding` is a statement over {moved}: the rows it made with `n` 1, those it took away with -1.
+    """
     old, new = verb != "insert", verb != "delete"
     moved = " UNION ALL ".join(
         f"SELECT {sign} AS n, t.* FROM {rows} t"  # noqa: S608  (the names stand here)
@@ -32,7 +35,19 @@ def _days(verb: str, operation: pgtrigger.Operation) -> pgtrigger.Trigger:
         referencing=pgtrigger.Referencing(
             old="old_rows" if old else None, new="new_rows" if new else None
         ),
-        func=f"""
+        func=adding.format(moved=moved),
+    )
+
+
+def _days_of(adding: str) -> list[pgtrigger.Trigger]:
+    return [
+        _added_up("insert", pgtrigger.Insert, adding),
+        _added_up("update", pgtrigger.Update, adding),
+        _added_up("delete", pgtrigger.Delete, adding),
+    ]
+
+
+_BALANCE_DAYS = """
             INSERT INTO billing_balance_days AS d (day, currency, category, count, fee, net)
             SELECT date_trunc('day', created_at, 'UTC'), currency, category, sum(n), sum(n * fee),
                    sum(n * net)
@@ -43,8 +58,35 @@ def _days(verb: str, operation: pgtrigger.Operation) -> pgtrigger.Trigger:
                 count = d.count + excluded.count, fee = d.fee + excluded.fee,
                 net = d.net + excluded.net;
             RETURN NULL;
-        """,  # noqa: S608  (the statements stand above)
-    )
+        """
+SETTLED_TAX = (
+    "CASE WHEN item NOT IN ('gross', 'out_of_band') OR amount = 0 THEN 0"
+    " ELSE round(tax::numeric * settled_amount / amount) END"
+)
+"""An entry's tax in the currency settled: the same share of the amount as in the one charged."""
+_REVENUE_SUMS = {
+    "count": "n",
+    "amount": "n * amount",
+    "fee": "n * fee",
+    "tax": "n * tax",
+    "settled_amount": "n * settled_amount",
+    "settled_fee": "n * settled_fee",
+    "settled_tax": f"n * {SETTLED_TAX}",
+}
+_REVENUE_DAYS = f"""
+    INSERT INTO billing_revenue_days AS d
+        (day, item, kind, currency, settled_currency, {", ".join(_REVENUE_SUMS)})
+    SELECT * FROM (
+        SELECT date_trunc('day', at, 'UTC'), item, kind, currency, settled_currency,
+               {", ".join(f"sum({sum_}) AS {name}" for name, sum_ in _REVENUE_SUMS.items())}
+        FROM ({{moved}}) moved GROUP BY 1, 2, 3, 4, 5
+    ) sums
+    WHERE ({", ".join(_REVENUE_SUMS)}) <> ({", ".join("0" for _ in _REVENUE_SUMS)})
+    ORDER BY 1, 2, 3, 4, 5
+    ON CONFLICT (day, item, kind, currency, settled_currency) DO UPDATE SET
+        {", ".join(f"{name} = d.{name} + excluded.{name}" for name in _REVENUE_SUMS)};
+    RETURN NULL;
+"""  # noqa: S608  (the names stand here)
 
 
 class BalanceTransaction(models.Model):
@@ -98,11 +140,7 @@ class BalanceTransaction(models.Model):
                 name="billing_balance_paid_out",
             ),
         ]
-        triggers = [
-            _days("insert", pgtrigger.Insert),
-            _days("update", pgtrigger.Update),
-            _days("delete", pgtrigger.Delete),
-        ]
+        triggers = _days_of(_BALANCE_DAYS)
 
     def __str__(self) -> str:
         return self.stripe_id
@@ -262,6 +300,43 @@ class RevenueEntry(models.Model):
                 name="billing_revenue_taken_back",
             ),
         ]
+        triggers = _days_of(_REVENUE_DAYS)
 
     def __str__(self) -> str:
         return f"{self.source} line {self.line}"
+
+
+class RevenueDay(models.Model):
+    """What the entries of revenue of one day of UTC add up to, by what tells most of them apart.
+
+    Minor units; `settled_tax` is their tax in the currency settled, entry by entry. A trigger of
+    the entries keeps it, so that it is always their sum (billing.revenue.revenue_days); where all
+    of a day's are gone, a row of zeros is left.
+    """
+
+    day = models.DateTimeField()
+    item = models.TextField(choices=RevenueEntry.Item)
+    kind = models.TextField(choices=RevenueEntry.Kind)
+    currency = models.TextField()
+    settled_currency = models.TextField()
+    count = models.BigIntegerField()
+    amount = models.BigIntegerField()
+    fee = models.BigIntegerField()
+    tax = models.BigIntegerField()
+    settled_amount = models.BigIntegerField()
+    settled_fee = models.BigIntegerField()
+    settled_tax = models.DecimalField(max_digits=40, decimal_places=0)
+
+    class Meta:
+        db_table = "billing_revenue_days"
+        ordering = ["day", "item", "kind", "currency", "settled_currency"]
+        default_permissions = ()
+        constraints = [
+            models.UniqueConstraint(
+                fields=["day", "item", "kind", "currency", "settled_currency"],
+                name="billing_revenue_days_once",
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.day:%Y-%m-%d} {self.item} {self.kind} {self.currency}"

@@ -195,6 +195,13 @@ class LeadClaim(models.Model):
         indexes = [
             models.Index("user_id", "claimed_at", name="lead_claims_user"),
             models.Index("claimed_at", "id", name="lead_claims_claimed"),
+            # Leads of a year, and what they cost (billing.revenue.credits.figures).
+            models.Index(
+                "claimed_at",
+                include=["credits_spent"],
+                condition=Q(status="succeeded"),
+                name="lead_claims_succeeded",
+            ),
             models.Index("lead_id", name="lead_claims_lead"),
             models.Index(
                 "claimed_at", "id", condition=Q(status="failed"), name="lead_claims_failed"

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from billing.revenue import balance_days, dunning, entries
+from billing.revenue import balance_days, dunning, entries, revenue_days
 from billing.revenue.credits import checking, lots
 from billing.revenue.mrr import facts as subscriptions
 
@@ -28,6 +28,7 @@ class Family:
 FAMILIES = (
     Family("balance", balance_days.refresh, balance_days.rebuild, balance_days.check),
     Family("revenue", entries.refresh, entries.rebuild, entries.check),
+    Family("revenue_days", revenue_days.refresh, revenue_days.rebuild, revenue_days.check),
     Family("subscriptions", subscriptions.refresh, subscriptions.rebuild, subscriptions.check),
     Family("dunning", dunning.refresh, dunning.rebuild, dunning.check),
     Family("credits", lots.refresh, lots.rebuild, checking.check),

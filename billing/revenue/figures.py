@@ -7,6 +7,7 @@ from billing.database import rows
 from billing.revenue.asked import Asked
 from billing.revenue.periods import EDGES
 from billing.revenue.report import Column, Row
+from billing.revenue.revenue_days import SUMS
 from billing.revenue.stripes import PAYOUTS
 
 # By what revenue can be split, and the column of an entry that says it.
@@ -85,7 +86,7 @@ _SUMS = """
            coalesce(sum({amount} - {fee}) FILTER (WHERE item <> 'out_of_band'), 0)::bigint AS net,
            coalesce(sum(tax) FILTER (WHERE item = 'gross'), 0)::bigint AS tax,
            coalesce(sum({amount}) FILTER (WHERE item = 'out_of_band'), 0)::bigint AS out_of_band
-    FROM billing_revenue_entries WHERE {where} GROUP BY 1, 2, 3 ORDER BY 1, 2, 3
+    FROM {entries} WHERE {where} GROUP BY 1, 2, 3 ORDER BY 1, 2, 3
 """
 _PERIOD = "width_bucket(at, %(starts)s::timestamptz[])"
 _FILTERED = {
@@ -111,7 +112,7 @@ _BALANCE = f"""
 """  # noqa: S608
 _RATES = """
     SELECT currency, sum(amount)::numeric AS charged, sum(settled_amount)::numeric AS settled
-    FROM billing_revenue_entries
+    FROM {entries}
     WHERE {where} AND item = 'gross' AND settled_currency = %(reporting)s
       AND currency <> %(reporting)s
     GROUP BY 1 HAVING sum(amount) <> 0
@@ -129,6 +130,7 @@ def charged(asked: Asked, split: str = "") -> list[Row]:
         part=SPLITS[split] if split else "''",
         amount="amount",
         fee="fee",
+        entries=_entries(asked, split),
         where=where(asked),
     )
     return rows(statement, parameters(asked))
@@ -152,6 +154,7 @@ def settled(asked: Asked) -> list[Row]:
         part="''",
         amount="settled_amount",
         fee="settled_fee",
+        entries=SUMS,
         where=f"{where(asked)} AND item <> 'out_of_band'",
     )
     sums = {(row["period"], row["currency"]): row for row in rows(statement, parameters(asked))}
@@ -170,8 +173,16 @@ def settled(asked: Asked) -> list[Row]:
 def rates(asked: Asked) -> list[Row]:
     """What Stripe itself exchanged these days' charges at, into the reporting currency."""
     return rows(
-        _RATES.format(where=where(asked)), parameters(asked) | {"reporting": asked.reporting}
+        _RATES.format(entries=_entries(asked), where=where(asked)),
+        parameters(asked) | {"reporting": asked.reporting},
     )
+
+
+def _entries(asked: Asked, split: str = "") -> str:
+    """What is added up: days, where they tell apart all that is asked for."""
+    are_told_apart = {"", *_FILTERED} - {"kind"}
+    is_in_days = split in ("", "kind") and not any(asked.more.get(n) for n in are_told_apart)
+    return SUMS if is_in_days else "billing_revenue_entries"
 
 
 def where(asked: Asked) -> str:

@@ -12,18 +12,18 @@ from typing import Literal
 
 from billing.database import stream
 from billing.revenue.accounts import ACCOUNTS
+from billing.revenue.days import Days
+from billing.revenue.revenue_days import ENTRIES, SUMS
 from billing.revenue.stripes import PAYOUTS
 
 JournalBy = Literal["day", "transaction"]
 
-# The tax is in the currency charged: in the one settled it is the same share of the amount.
 _LINES = """
     WITH booked AS (
         SELECT {day} AS date, {source} AS source, settled_currency AS currency, item, kind,
                sum(settled_amount)::bigint AS amount, sum(settled_fee)::bigint AS fee,
-               sum(CASE WHEN item NOT IN ('gross', 'out_of_band') OR amount = 0 THEN 0
-                        ELSE round(tax::numeric * settled_amount / amount) END)::bigint AS tax
-        FROM billing_revenue_entries WHERE at >= %(since)s AND at < %(until)s
+               sum(settled_tax)::bigint AS tax
+        FROM {entries} WHERE at >= %(since)s AND at < %(until)s
         GROUP BY 1, 2, 3, 4, 5
     ), moved AS (
         SELECT {day} AS date, {source} AS source, currency, category, sum(amount)::bigint AS amount,
@@ -56,8 +56,12 @@ _LINES = """
     ORDER BY 1, 2, 3, sum(amount) < 0, 4
 """
 _BY: Mapping[JournalBy, Mapping[str, str]] = {
-    "transaction": {"source": "source", "reference": "source"},
-    "day": {"source": "''", "reference": "'stripe-' || date || '-' || currency"},
+    "transaction": {"source": "source", "reference": "source", "entries": ENTRIES},
+    "day": {
+        "source": "''",
+        "reference": "'stripe-' || date || '-' || currency",
+        "entries": SUMS,
+    },
 }
 _DAY = "(at AT TIME ZONE %(zone)s)::date"
 
@@ -88,7 +92,10 @@ def journal(
     band); by `day` all of a day and currency are one. Debits first. `names` are the accounts',
     by the keys of ACCOUNTS. A reference's debits equal its credits, always.
     """
-    asked = {"since": since, "until": until, "zone": timezone, "payouts": sorted(PAYOUTS)}
+    asked = {
+        "since": since, "until": until, "starts": Days(since, until, timezone).starts,
+        "zone": timezone, "payouts": sorted(PAYOUTS),
+    }  # fmt: skip
     for row in stream(_LINES.format(day=_DAY, **_BY[by]), asked):
         amount = row["amount"]
         yield Line(

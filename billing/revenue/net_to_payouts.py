@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from billing.database import rows, stream
+from billing.revenue.periods import EDGES
 from billing.revenue.report import Column, Row
 from billing.revenue.stripes import PAYOUTS
 
@@ -29,15 +30,23 @@ MOVEMENTS = (
     Column("description", "Description"),
 )
 
-_CATEGORIES = """
-    SELECT width_bucket(created_at, %(starts)s::timestamptz[]) AS period, currency, category,
-           count(*) AS count, sum(amount)::bigint AS amount, sum(fee)::bigint AS fee,
-           sum(net)::bigint AS net
-    FROM billing_balance_transactions
-    WHERE created_at >= %(since)s AND created_at < %(until)s
-      AND %(currency)s IN ('', currency)
+# Whole days of UTC are added up already; those that a period begins or ends in are not.
+_CATEGORIES = f"""
+    WITH {EDGES}
+    SELECT width_bucket(at, %(starts)s::timestamptz[]) AS period, currency, category,
+           sum(count)::bigint AS count, sum(net + fee)::bigint AS amount,
+           sum(fee)::bigint AS fee, sum(net)::bigint AS net
+    FROM (
+        SELECT day AS at, currency, category, count, fee, net FROM billing_balance_days
+        WHERE count <> 0 AND day NOT IN (SELECT day FROM edges)
+        UNION ALL
+        SELECT b.created_at, b.currency, b.category, 1, b.fee, b.net
+        FROM edges JOIN billing_balance_transactions b
+          ON b.created_at >= edges.day AND b.created_at < edges.day + interval '1 day'
+    ) moved
+    WHERE at >= %(since)s AND at < %(until)s AND %(currency)s IN ('', currency)
     GROUP BY 1, 2, 3 ORDER BY 1, 2, 3
-"""
+"""  # noqa: S608
 # The sums of all time before each end of the window, whose difference is what moved in it.
 _BALANCE = """
     SELECT currency,

@@ -58,7 +58,8 @@ class Table:
 
     `drill` says what to ask `Report.behind` for, to see the rows behind the figure of a column;
     None where a figure has no rows of its own. `acts_on` is the column with the id of what
-    operations can be run on, '' for none.
+    operations can be run on, '' for none. `apart` is what to ask `Report.behind` for to have these
+    very rows: set where they take so long that a page opens without them.
     """
 
     name: str
@@ -70,6 +71,7 @@ class Table:
     charts: Sequence[ChartOf] = ()
     drill: Callable[[Row, str], Drill | None] | None = None
     acts_on: str = ""
+    apart: Drill | None = None
 
     def column(self, name: str) -> Column:
         return next(column for column in self.columns if column.name == name)

@@ -57,6 +57,7 @@ READ_BY_ANALYST: Mapping[type[models.Model], tuple[str, ...]] = {
     m.Payout: (),
     m.BalanceDay: (),
     m.RevenueEntry: (),
+    m.RevenueDay: (),
     m.InvoiceDunning: (),
     m.SubscriptionState: (),
     m.MrrChange: (),

@@ -225,7 +225,7 @@ def fill(sizes: Sizes) -> None:
     from django.conf import settings
     from django.db import connection
 
-    from billing.revenue import balance_days
+    from billing.revenue import balance_days, revenue_days
     from billing.revenue.credits.statements import SPANS
     from billing.revenue.mrr.days import BEGINNING, DAY
 
@@ -242,6 +242,7 @@ def fill(sizes: Sizes) -> None:
         cursor.execute("ANALYZE")
         DAY.derive(since=BEGINNING)
         balance_days.rebuild()
+        revenue_days.rebuild()
         close_months()
         cursor.execute("SET session_replication_role = DEFAULT")
         cursor.execute("ANALYZE" if connection.in_atomic_block else "VACUUM ANALYZE")

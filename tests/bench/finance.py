@@ -32,6 +32,7 @@ from tests.bench.pages import show as show_pages
 
 MONTH, YEAR = 500, 1000  # milliseconds
 TRIES = 5
+HEAVIEST = "credits, who spent most in a year"  # adds up every user: nothing keeps such sums
 # Cohorts are those of a year; what stood at a moment began at any time before; the reasons why
 # invoices failed are all listed. A row of each is one for a subscription or for a failure. And that
 # balances add up to what the ledger says is proved each time, by adding them up.
@@ -73,6 +74,8 @@ def pages() -> Iterator[Page]:
     for name, drill in behind.items():
         address = f"/admin/finance/{name}/rows/?{urlencode(month | drill)}"
         yield f"{name}, behind a figure", address, MONTH
+    asked = urlencode({**spans[1][1], "rows": "heaviest"})
+    yield HEAVIEST, f"/admin/finance/credits/rows/?{asked}", YEAR
     yield "months", changelist_url(MonthClose), MONTH
     for row in MonthClose.objects.order_by("-month")[:2]:
         yield f"month, {row.get_state_display().lower()}", page_url(row), MONTH

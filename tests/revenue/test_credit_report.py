@@ -1,14 +1,19 @@
 """The report on credits: its figures, the rows behind each, and that they tie."""
 
+import re
 from datetime import UTC, datetime, timedelta
+from html import unescape
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
+from django.test import Client
 
 from billing.models import CreditFlow, LeadClaim, acting_as
 from billing.revenue.asked import Asked, InvalidReportError
 from billing.revenue.credits import lots
 from billing.revenue.credits.report import DIFFERS, TIES, Credits
+from tests.admin.conftest import log_in_as
 from tests.revenue.ledgers import Kind, at, buy, post, reverse, sql
 
 pytestmark = pytest.mark.django_db
@@ -110,6 +115,30 @@ def test_the_heaviest_users_come_first(story: None) -> None:
         {"user_id": "bob", "spent": 22, "currency": "jpy", "credits": 20, "value": 2000},
         {"user_id": "ada", "spent": 15, "currency": "usd", "credits": 15, "value": 1450},
     ]
+
+
+def test_of_many_days_a_page_opens_without_them_and_leads_to_them(
+    story: None,
+) -> None:
+    """And from there to the uses behind each figure; a file has them in any case."""
+    days = {"from": "2026-08-01", "to": "2026-11-30", "by": "month"}
+    heaviest = next(t for t in Credits().view(asked(**days)).tables if t.name == "heaviest")
+    assert heaviest.apart == {"rows": "heaviest"}
+    assert [row["spent"] for row in heaviest.rows] == [22, 22, 15]
+    client = log_in_as("finance")
+    [link] = links(client, f"/admin/finance/credits/?{urlencode(days)}", "Add them up")
+    behind = links(client, link, "15")
+    page = client.get(behind[0]).content.decode()
+    assert "cs_old" in page
+    assert "cs_1" in page
+    assert "rows=uses" in behind[0]
+    assert "user=ada" in behind[0]
+
+
+def links(client: Client, address: str, words: str) -> list[str]:
+    """Where the links lead that begin so."""
+    page = client.get(address).content.decode()
+    return [unescape(found) for found in re.findall(rf'<a href="([^"]*)"[^>]*>{words}', page)]
 
 
 def test_outstanding_ties_to_the_ledger_and_the_balances(story: None) -> None:

@@ -35,7 +35,7 @@ ENTRY = st.fixed_dictionaries(
         "currency": st.sampled_from(["usd", "eur", "jpy"]),
         "hours": st.integers(min_value=-2000, max_value=2000),
     }
-)
+).map(lambda entry: entry | {"tax": entry["tax"] % (abs(entry["amount"]) + 1)})  # a part of it
 PAYOUT = st.fixed_dictionaries(
     {
         "amount": AMOUNTS,

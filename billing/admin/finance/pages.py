@@ -63,11 +63,7 @@ def report_view(request: HttpRequest, name: str) -> HttpResponse:
         context["error"] = str(error)
         return TemplateResponse(request, "admin/billing/finance.html", context, status=400)
     query = asked.params()
-    rows_path = reverse("admin_finance:rows", args=[name])
-
-    def address(drill: Drill) -> str:
-        return with_query(rows_path, {**query, **drill})
-
+    address = rows_address(name, query)
     context |= {
         "asked": asked,
         "filter_words": filter_words(report, asked),
@@ -107,6 +103,7 @@ def rows_view(request: HttpRequest, name: str) -> HttpResponse:
         PAGE,
         lambda n: with_query(path, {**here, "after": str(n)}),
         acts_of(table, request.user),
+        rows_address(name, asked.params()),
     )
     context |= {
         "asked": asked,
@@ -149,6 +146,12 @@ def export_view(request: HttpRequest, name: str, kind: str) -> HttpResponseBase:
     file = tempfile.NamedTemporaryFile(suffix=".xlsx")  # noqa: SIM115  (the response closes it)
     exporting.write_workbook(Path(file.name), tables, about)
     return FileResponse(file, content_type=KINDS[kind], headers=headers)
+
+
+def rows_address(name: str, query: Mapping[str, str]) -> rendering.Address:
+    """Where the rows behind a figure of a report are, which was asked for so."""
+    path = reverse("admin_finance:rows", args=[name])
+    return lambda drill: with_query(path, {**query, **drill})
 
 
 def permitted(request: HttpRequest, name: str) -> Report:

@@ -29,7 +29,7 @@ class Shown:
     """A table for the template: each row's cells, and the operations on it.
 
     `next` is the address of further rows, '' for none; `most` how many of them are shown where
-    there are more, else 0.
+    there are more, else 0. `apart` is where the rows are, if not here.
     """
 
     table: Table
@@ -37,6 +37,7 @@ class Shown:
     charts: Sequence[Chart]
     next: str = ""
     most: int = 0
+    apart: str = ""
 
     @property
     def definitions(self) -> list[Column]:
@@ -53,6 +54,8 @@ class Shown:
 
 def shown(table: Table, address: Address, acts: Acts | None = None) -> Shown:
     """A table with its charts: the first rows of it, where there are very many."""
+    if table.apart:
+        return Shown(table, [], [], apart=address(table.apart))
     rows = list(table.rows) if table.charts else some(table.rows, 0, MOST_SHOWN + 1)
     charts = [chart for spec in table.charts for chart in drawn(spec, table, rows, address)]
     most = MOST_SHOWN if len(rows) > MOST_SHOWN else 0
@@ -62,11 +65,16 @@ def shown(table: Table, address: Address, acts: Acts | None = None) -> Shown:
 
 
 def page(
-    table: Table, start: int, size: int, more: Callable[[int], str], acts: Acts | None = None
+    table: Table,
+    start: int,
+    size: int,
+    more: Callable[[int], str],
+    acts: Acts | None = None,
+    address: Address | None = None,
 ) -> Shown:
     """Some rows of a table that may be long, from the row `start` on."""
     found = some(table.rows, start, size + 1)
-    rows = [_row(table, row, None, acts) for row in found[:size]]
+    rows = [_row(table, row, address, acts) for row in found[:size]]
     return Shown(table, rows, [], more(start + size) if len(found) > size else "")
 
 

@@ -81,6 +81,7 @@ LEFT_OUT: dict[type[Model], str] = {
     m.InvoiceDunning: _DERIVED,
     m.BalanceDay: _DERIVED,
     m.RevenueEntry: _DERIVED,
+    m.RevenueDay: _DERIVED,
     m.SubscriptionState: _DERIVED,
     m.SubscriptionsRead: _DERIVED,
     m.MrrChange: _DERIVED,

@@ -1,6 +1,7 @@
 """The report on credits: what came and went, what it is worth, and who spent most."""
 
 from collections.abc import Mapping
+from datetime import timedelta
 from typing import Any
 
 from billing.revenue.asked import Asked
@@ -13,6 +14,7 @@ TIES = "Outstanding credits tie to the ledger and to the balances."
 DIFFERS = (
     "Outstanding credits differ between lots, ledger and balances: see the reconciliation below."
 )
+AT_ONCE = timedelta(days=100)  # of which a page says who spent most
 _ITEMS: Mapping[str, tuple[str, ...]] = {
     "packs": ("pack",),
     "subscriptions": ("subscription",),
@@ -49,13 +51,13 @@ class Credits(Report):
             _flows(list(sums.credits())),
             _totals(sums.totals(asked.currency)),
             _values(sums.values(asked.currency)),
-            _heaviest(heaviest(asked.periods)),
+            _heaviest(asked),
             _tie(tied),
         ]
         return View(tables, [DIFFERS if _differs(tied) else TIES])
 
     def behind(self, asked: Asked, drill: Mapping[str, str]) -> Table:
-        return behind(asked, drill)
+        return _heaviest(asked) if drill.get("rows") == "heaviest" else behind(asked, drill)
 
 
 def _differs(tied: Mapping[str, int]) -> bool:
@@ -157,14 +159,16 @@ def _behind_value(row: Row, column: str) -> Drill | None:
     return None
 
 
-def _heaviest(rows: list[Row]) -> Table:
+def _heaviest(asked: Asked) -> Table:
+    is_long = asked.last - asked.first > AT_ONCE
     return Table(
         "heaviest",
         "Heaviest users",
         columns.HEAVIEST,
-        rows,
+        heaviest(asked.periods),
         about="The 20 users who spent most credits in these days.",
         drill=_behind_user,
+        apart=drill("heaviest") if is_long else None,
     )
 
 
