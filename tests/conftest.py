@@ -8,7 +8,7 @@ need commits, threads or child processes use `real_database`. See also `sandbox`
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -63,7 +63,15 @@ def same_pace(monkeypatch: pytest.MonkeyPatch) -> None:
     """No test takes smaller batches because the machine was busy in another one."""
     from billing.ingress import worker
 
-    monkeypatch.setattr(worker, "pace", worker.Pace())
+    monkeypatch.setattr(worker, "pace", worker.Pace(worker.BATCH))
+
+
+@pytest.fixture(autouse=True)
+def threads_are_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Threads of a test stand for processes: they do not wait for each other's turn."""
+    from billing.projection import intake
+
+    monkeypatch.setattr(intake, "_turn", nullcontext())
 
 
 @pytest.fixture(scope="session")

@@ -98,7 +98,7 @@ class Claimed:
 class Pace:
     """How many events this process takes at once: fewer where a batch takes longer than SPAN."""
 
-    size: int = BATCH
+    size: int = BATCH // 4  # until it is known how long they take
 
     def note(self, events: int, seconds: float) -> None:
         """What a batch took."""

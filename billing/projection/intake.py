@@ -5,7 +5,9 @@ the mirror's rows, the billing tables, the credits. Whatever else must be asked 
 Stripe for that is asked before the transaction, never inside it.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -29,6 +31,7 @@ from billing.projection import accounts, balance, overrides, prices, purchases, 
 from billing.projection.ledger import Posted
 from billing.projection.purchases import Lines
 
+_turn = threading.RLock()
 ROUNDS = 5  # how often what is missing is asked for before we give up for now
 
 
@@ -114,7 +117,7 @@ def bring_in(
     observations = [knowledge.set_lines_apart(item) for item in observations]
     for _ in range(ROUNDS):
         try:
-            with transaction.atomic(), acting_as(actor):
+            with one_at_a_time(), transaction.atomic(), acting_as(actor):
                 intake = _write(observations, knowledge, set(doubted))
                 if within is not None:
                     within(intake)
@@ -126,6 +129,21 @@ def bring_in(
             if not isinstance(error.__cause__, DeadlockDetected) or connection.in_atomic_block:
                 raise
     raise StillChangingError("Stripe's objects kept changing while they were read.")
+
+
+@contextmanager
+def one_at_a_time() -> Iterator[None]:
+    """Within it, no other thread of this process writes Stripe's objects.
+
+    Several would take turns at Python anyway, and each would hold the rows of its objects all the
+    while, for which others wait. A transaction that goes on already holds rows itself: it does not
+    wait here, since who is within may be waiting for these.
+    """
+    if connection.in_atomic_block:
+        yield
+        return
+    with _turn:
+        yield
 
 
 def fetch(kind: str, object_id: str, *, stripe: Gateway | None = None) -> Observation:

@@ -9,7 +9,7 @@ SLOW, QUICK = SPAN * 2, SPAN / 4
 
 
 def test_a_batch_that_takes_too_long_is_followed_by_half_of_it() -> None:
-    pace = Pace()
+    pace = Pace(BATCH)
     pace.note(BATCH, SLOW)
     assert pace.size == BATCH // 2
     pace.note(8, SLOW)
