@@ -3,9 +3,9 @@
 Buyers act at the sandbox, whose webhooks come in; the marketplace claims leads by SQL; operators
 open pages and grant credits in the admin; the books are reconciled and exported. Meanwhile Stripe
 fails, deliveries are lost and doubled, a worker is killed and sessions are ended. In the end
-nothing may be lost or doubled, the memory of what ran all the time is flat, nobody waited for a
-lock for over a second, and no table is full of dead rows. It prints its figures, and exits with 1
-where one of these does not hold. Example:
+`recover_outage` brings in what never came; then nothing may be lost or doubled, the memory of what
+ran all the time is flat, nobody waited for a lock for over a second, and no table is full of dead
+rows. It prints its figures, and exits with 1 where one of these does not hold. Example:
 
     python -m tests.soak --minutes 2 --json
 """

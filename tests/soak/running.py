@@ -6,6 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +14,14 @@ import psycopg
 
 from backoffice.postgres import EmbeddedServer
 from backoffice.processes import Child
+from billing.formatting import iso_time
 from tests.admin.desk import PASSWORD
 from tests.bench.pages import resident
 from tests.durability.drill import RETRIES, count_open
 from tests.durability.traffic import Traffic
 from tests.sandbox.server import SandboxProcess, run_sandbox
 from tests.soak.load import Actor, Buyers, Command, Faults, Marketplace, Operators
-from tests.support.back_office import BackOffice, run_back_office
+from tests.support.back_office import BackOffice, run_back_office, run_manage
 from tests.support.databases import migrate
 from tests.support.waiting import wait_until
 
@@ -86,7 +88,7 @@ def soak(folder: Path, seconds: float, *, seed: int, pause: float, lock_wait: fl
     Waits for a lock are noted from `lock_wait` seconds on.
     """
     with running(folder, lock_wait) as office:
-        stopping = threading.Event()
+        stopping, began = threading.Event(), datetime.now(UTC)
         traffic = Traffic(office.sandbox, seed)
         short = min(60.0, seconds / 8)
         environment = office.back_office.environment
@@ -110,8 +112,19 @@ def soak(folder: Path, seconds: float, *, seed: int, pause: float, lock_wait: fl
         for actor in actors:
             actor.join()
         come_to_rest(office)
+        lost_on_the_way, _ = missed(office)
+        recovered = run_manage(
+            "recover_outage", "--since", iso_time(began), env=environment, check=False
+        )
+        come_to_rest(office)
         soaked = Soaked(samples, figures(office, actors, samples, seconds))
+        soaked.figures |= {
+            "events lost on the way": len(lost_on_the_way),
+            f"recover_outage ended with {recovered.returncode}": 1,
+        }
         soaked.errors = [f"{actor.name}: {actor.error}" for actor in actors if actor.error]
+        if recovered.returncode > 1:
+            soaked.errors.append(f"recover_outage: {recovered.stdout}{recovered.stderr}")
         soaked.lost, soaked.doubled = missed(office)
         expected = Counter(traffic.credits)
         for each in operators:
