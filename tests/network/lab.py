@@ -85,6 +85,7 @@ def machines(names: Sequence[str]) -> Iterator[list[Machine]]:
 def machine(name: str, number: int) -> Iterator[Machine]:
     made = Machine(f"billing-{name}", number)
     ip("netns", "delete", made.name, check=False)
+    ip("link", "delete", made.cable, check=False)  # the kernel takes its time to take it away
     ip("netns", "add", made.name)
     try:
         ip("link", "add", made.cable, "type", "veth", "peer", "name", "eth0", "netns", made.name)
