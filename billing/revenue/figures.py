@@ -180,9 +180,8 @@ def rates(asked: Asked) -> list[Row]:
 
 def _entries(asked: Asked, split: str = "") -> str:
     """What is added up: days, where they tell apart all that is asked for."""
-    are_told_apart = {"", *_FILTERED} - {"kind"}
-    is_in_days = split in ("", "kind") and not any(asked.more.get(n) for n in are_told_apart)
-    return SUMS if is_in_days else "billing_revenue_entries"
+    needed = {split, *(name for name in _FILTERED if asked.more.get(name))} - {""}
+    return SUMS if needed <= {"kind"} else "billing_revenue_entries"
 
 
 def where(asked: Asked) -> str:
