@@ -245,12 +245,15 @@ def office_log(folder: Path) -> Path:
 
 
 def lock_waits(log: Path) -> list[str]:
-    """What the server wrote about waits that were too long: who waited for whom, and in what."""
+    """What the server wrote about waits that were too long: who waited for whom, and in what.
+
+    Of two that wait for each other it ends one, after as long.
+    """
     lines = log.read_text(errors="replace").splitlines()
     return [
         " ".join(part.partition("] ")[2] for part in lines[number : number + 3])
         for number, line in enumerate(lines)
-        if "still waiting for" in line
+        if "still waiting for" in line or "detected deadlock" in line
     ]
 
 
