@@ -22,13 +22,26 @@ def write(data: StripeDict) -> None:
     store.write([Observation(data, NOW, NOW)], account_id=None, livemode=False)
 
 
+def write_alone(data: StripeDict) -> None:
+    with transaction.atomic():
+        write(data)
+
+
 def in_a_transaction(data: StripeDict) -> None:
     """In a thread: a connection of its own, and a transaction that ends before ours."""
     try:
-        with transaction.atomic():
-            write(data)
+        write_alone(data)
     finally:
         connection.close()
+
+
+def test_who_refers_to_a_row_does_not_wait_while_it_is_replaced(real_database: Database) -> None:
+    """Foreign keys are looked at in the end, when the other transaction may wait for us."""
+    write_alone(CUSTOMER)
+    with ThreadPoolExecutor(1) as other, transaction.atomic():
+        write(CUSTOMER | {"name": "Ada"})
+        other.submit(in_a_transaction, INTENT).result(timeout=30)
+    assert PaymentIntent.objects.get().customer.name == "Ada"
 
 
 @pytest.mark.parametrize(("first", "second"), [(CUSTOMER, INTENT), (INTENT, CUSTOMER)])
