@@ -1,6 +1,8 @@
 """Invoices whose payment failed, and what became of them: facts that reports add up."""
 
 from django.db import models
+from django.db.models import DateTimeField, Q, Value
+from django.db.models.functions import Cast, Coalesce, Least
 
 
 class InvoiceDunning(models.Model):
@@ -35,7 +37,26 @@ class InvoiceDunning(models.Model):
     class Meta:
         db_table = "billing_invoice_dunning"
         default_permissions = ()
-        indexes = [models.Index("entered_at", name="billing_dunning_entered")]
+        # What moved in some days, what was in dunning at a moment, and what is now
+        # (billing.revenue.failed_sums).
+        indexes = [
+            models.Index("entered_at", name="billing_dunning_entered"),
+            models.Index("recovered_at", name="billing_dunning_recovered"),
+            models.Index("lost_at", name="billing_dunning_lost"),
+            models.Index(
+                Coalesce(
+                    Least("recovered_at", "lost_at"), Cast(Value("infinity"), DateTimeField())
+                ),
+                name="billing_dunning_ended",
+            ),
+            models.Index(
+                "currency",
+                "amount",
+                condition=Q(recovered_at=None, lost_at=None),
+                name="billing_dunning_now",
+            ),
+            models.Index("decline_reason", name="billing_dunning_reason"),
+        ]
 
     def __str__(self) -> str:
         return self.stripe_invoice_id

@@ -6,12 +6,14 @@ from datetime import date
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from billing.database import rows, stream
+from billing.database import different, rows, stream
+from billing.models import InvoiceDunning
 from billing.revenue.asked import Asked
 from billing.revenue.days import ONE_DAY, midnight
 from billing.revenue.report import Row
 
 NOT_KNOWN = "not_known"
+MOST_REASONS = 500  # to choose from
 
 Movements = Counter[tuple[int, str, str, str]]
 """By period, currency, decline reason and name of the figure (`entered`, `entered_amount`)."""
@@ -21,18 +23,34 @@ _CHOSEN = f"""
     (%(currency)s = '' OR d.currency = %(currency)s)
     AND (%(reason)s = '' OR {_REASON} = %(reason)s)
 """
-_MOVED = f"""
-    SELECT width_bucket(moved.at, %(starts)s::timestamptz[]) - 1 AS period, d.currency,
-           {_REASON} AS reason, moved.what, count(*) AS invoices, sum(d.amount)::bigint AS amount
-    FROM billing_invoice_dunning d CROSS JOIN LATERAL (VALUES
-        ('entered', d.entered_at), ('recovered', d.recovered_at), ('lost', d.lost_at),
-        ('regained', CASE WHEN d.lost_at IS NOT NULL THEN d.recovered_at END)
-    ) AS moved(what, at)
-    WHERE greatest(d.entered_at, d.recovered_at, d.lost_at) >= %(since)s
-      AND d.entered_at < %(until)s
-      AND moved.at >= %(since)s AND moved.at < %(until)s AND {_CHOSEN}
-    GROUP BY 1, 2, 3, 4
-"""  # noqa: S608  (the expressions are this module's)
+BEHIND = {
+    "entered": "d.entered_at >= %(since)s AND d.entered_at < %(until)s",
+    "recovered": "d.recovered_at >= %(since)s AND d.recovered_at < %(until)s",
+    "regained": (
+        "d.recovered_at >= %(since)s AND d.recovered_at < %(until)s AND d.lost_at IS NOT NULL"
+    ),
+    "lost": "d.lost_at >= %(since)s AND d.lost_at < %(until)s",
+    "in_dunning": (
+        "d.entered_at < %(until)s"
+        " AND coalesce(least(d.recovered_at, d.lost_at), 'infinity') >= %(until)s"
+    ),
+}
+_WHEN = {
+    "entered": "entered_at",
+    "recovered": "recovered_at",
+    "regained": "recovered_at",
+    "lost": "lost_at",
+}
+_MOVED = " UNION ALL ".join(
+    f"""
+    SELECT width_bucket(d.{at}, %(starts)s::timestamptz[]) - 1 AS period, d.currency,
+           {_REASON} AS reason, '{what}' AS what, count(*) AS invoices,
+           sum(d.amount)::bigint AS amount
+    FROM billing_invoice_dunning d WHERE {BEHIND[what]} AND {_CHOSEN}
+    GROUP BY 1, 2, 3
+    """  # noqa: S608  (the expressions are this module's)
+    for what, at in _WHEN.items()
+)
 _OPENING = f"""
     SELECT -1 AS period, d.currency, {_REASON} AS reason, 'entered' AS what,
            count(*) AS invoices, sum(d.amount)::bigint AS amount
@@ -50,19 +68,6 @@ _DAYS_TO_RECOVER = f"""
     WHERE d.recovered_at >= %(since)s AND d.recovered_at < %(until)s AND {_CHOSEN}
     GROUP BY 1, 2
 """  # noqa: S608
-_FACTS = "FROM billing_invoice_dunning d"
-BEHIND = {
-    "entered": "d.entered_at >= %(since)s AND d.entered_at < %(until)s",
-    "recovered": "d.recovered_at >= %(since)s AND d.recovered_at < %(until)s",
-    "regained": (
-        "d.recovered_at >= %(since)s AND d.recovered_at < %(until)s AND d.lost_at IS NOT NULL"
-    ),
-    "lost": "d.lost_at >= %(since)s AND d.lost_at < %(until)s",
-    "in_dunning": (
-        "d.entered_at < %(until)s"
-        " AND coalesce(least(d.recovered_at, d.lost_at), 'infinity') >= %(until)s"
-    ),
-}
 # Few of them are shown: each invoice and customer is looked up, where a join would read them all.
 _INVOICES = """
     SELECT d.stripe_invoice_id AS invoice_id, coalesce(i.number, '') AS number,
@@ -90,8 +95,10 @@ _NOW = f"d.recovered_at IS NULL AND d.lost_at IS NULL AND {_CHOSEN}"
 
 def reasons() -> list[tuple[str, str]]:
     """The decline reasons that there are."""
-    sql = f"SELECT DISTINCT {_REASON} AS reason {_FACTS} ORDER BY 1"
-    return [(row["reason"], row["reason"].replace("_", " ")) for row in rows(sql)]
+    found = different(InvoiceDunning, "decline_reason", MOST_REASONS)
+    if InvoiceDunning.objects.filter(decline_reason="").exists():
+        found = sorted({*found, NOT_KNOWN})
+    return [(reason, reason.replace("_", " ")) for reason in found]
 
 
 def movements(asked: Asked) -> Movements:
@@ -127,7 +134,7 @@ def waiting(asked: Asked) -> list[Row]:
     sql = f"""
         SELECT d.currency, count(*) AS invoices,
                coalesce(sum(i.amount_remaining), 0)::bigint AS amount_remaining
-        {_FACTS} LEFT JOIN LATERAL (
+        FROM billing_invoice_dunning d LEFT JOIN LATERAL (
             SELECT amount_remaining FROM billing_invoices
             WHERE stripe_invoice_id = d.stripe_invoice_id LIMIT 1
         ) i ON true
