@@ -142,8 +142,7 @@ class EntryAdmin(ReadOnlyAdmin):
 
     def find(self, rows: QuerySet[CreditEntry], term: str) -> QuerySet[CreditEntry]:
         sources = [f"checkout:{term}", f"invoice:{term}", f"refund:{term}", f"dispute:{term}", term]
-        found = narrowing.find(rows, term, (), user="user_id")
-        return found | rows.filter(source__in=sources)
+        return narrowing.find(rows, term, (), user="user_id", also=Q(source__in=sources))
 
 
 @admin.register(LeadClaim)

@@ -44,13 +44,19 @@ def people(term: str) -> People:
 
 
 def find(
-    rows: QuerySet[Row], term: str, ids: Iterable[str], *, customer: str = "", user: str = ""
+    rows: QuerySet[Row],
+    term: str,
+    ids: Iterable[str],
+    *,
+    customer: str = "",
+    user: str = "",
+    also: Q | None = None,
 ) -> QuerySet[Row]:
-    """The rows with `term` in one of their `ids`, or of the people whom it names.
+    """The rows with `term` in one of their `ids`, of the people whom it names, or that `also` says.
 
     `customer` and `user` are the fields with the Stripe customer and the user, if any.
     """
-    matches = Q()
+    matches = also or Q()
     for field in ids:
         matches |= Q(**{field: term})
     named = people(term) if customer or user else NOBODY
