@@ -103,9 +103,10 @@ _BALANCE = f"""
         SELECT day AS at, currency, category, net FROM billing_balance_days
         WHERE day NOT IN (SELECT day FROM edges)
         UNION ALL
-        SELECT b.created_at, b.currency, b.category, b.net
-        FROM edges JOIN billing_balance_transactions b
-          ON b.created_at >= edges.day AND b.created_at < edges.day + interval '1 day'
+        SELECT of_day.* FROM edges CROSS JOIN LATERAL (
+            SELECT created_at, currency, category, net FROM billing_balance_transactions
+            WHERE created_at >= edges.day AND created_at < edges.day + interval '1 day' OFFSET 0
+        ) of_day
     ) moved
     WHERE at >= %(since)s AND at < %(until)s AND NOT category = ANY(%(payouts)s)
     GROUP BY 1, 2

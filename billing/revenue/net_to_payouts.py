@@ -40,9 +40,10 @@ _CATEGORIES = f"""
         SELECT day AS at, currency, category, count, fee, net FROM billing_balance_days
         WHERE count <> 0 AND day NOT IN (SELECT day FROM edges)
         UNION ALL
-        SELECT b.created_at, b.currency, b.category, 1, b.fee, b.net
-        FROM edges JOIN billing_balance_transactions b
-          ON b.created_at >= edges.day AND b.created_at < edges.day + interval '1 day'
+        SELECT of_day.* FROM edges CROSS JOIN LATERAL (
+            SELECT created_at, currency, category, 1, fee, net FROM billing_balance_transactions
+            WHERE created_at >= edges.day AND created_at < edges.day + interval '1 day' OFFSET 0
+        ) of_day
     ) moved
     WHERE at >= %(since)s AND at < %(until)s AND %(currency)s IN ('', currency)
     GROUP BY 1, 2, 3 ORDER BY 1, 2, 3

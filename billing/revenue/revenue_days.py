@@ -42,11 +42,15 @@ SUMS = f"""(
     SELECT day AS at, {_COLUMNS}, settled_tax FROM billing_revenue_days
     WHERE count <> 0 AND day NOT IN (SELECT day FROM edges)
     UNION ALL
-    SELECT at, {_COLUMNS}, {SETTLED_TAX}
-    FROM edges JOIN billing_revenue_entries
-      ON at >= edges.day AND at < edges.day + interval '1 day'
+    SELECT of_day.* FROM edges CROSS JOIN LATERAL (
+        SELECT at, {_COLUMNS}, {SETTLED_TAX} FROM billing_revenue_entries
+        WHERE at >= edges.day AND at < edges.day + interval '1 day' OFFSET 0
+    ) of_day
 ) entries"""  # noqa: S608
-"""The same for sums by period: whole days of UTC, and the entries of those that a period cuts."""
+"""The same for sums by period: whole days of UTC, and the entries of those that a period cuts.
+
+OFFSET 0 has PostgreSQL look each such day up: else it compares all entries with every day.
+"""
 
 
 def refresh() -> int:
