@@ -64,15 +64,12 @@ SETTLED_TAX = (
     " ELSE round(tax::numeric * settled_amount / amount) END"
 )
 """An entry's tax in the currency settled: the same share of the amount as in the one charged."""
-_REVENUE_SUMS = {
-    "count": "n",
-    "amount": "n * amount",
-    "fee": "n * fee",
-    "tax": "n * tax",
-    "settled_amount": "n * settled_amount",
-    "settled_fee": "n * settled_fee",
-    "settled_tax": f"n * {SETTLED_TAX}",
+REVENUE_SUMS = {
+    **{name: name for name in ("amount", "fee", "tax", "settled_amount", "settled_fee")},
+    "settled_tax": SETTLED_TAX,
 }
+"""What of the entries is added up by day, besides their number."""
+_REVENUE_SUMS = {"count": "n", **{name: f"n * {what}" for name, what in REVENUE_SUMS.items()}}
 _REVENUE_DAYS = f"""
     INSERT INTO billing_revenue_days AS d
         (day, item, kind, currency, settled_currency, {", ".join(_REVENUE_SUMS)})

@@ -1,42 +1,34 @@
 """The days of Stripe's balance (`billing_balance_days`): what all time before adds up to, at once.
 
-A trigger of the balance's transactions keeps them; here they are built anew, and checked.
+A trigger of the balance's transactions keeps them; here they are built anew, checked, and read.
 """
 
-from collections.abc import Iterable
-from typing import Any
+from billing.models import BalanceDay, BalanceTransaction
+from billing.revenue.mrr.derived import Derived, Kept
+from billing.revenue.periods import EDGES, of_edges
 
-from django.db import connection, transaction
-
-from billing.models import BalanceDay
-from billing.revenue.mrr.derived import Derived
-
-DAYS = Derived(
-    BalanceDay._meta.db_table,
-    "(count, fee, net) <> (0, 0, 0)",
-    ("day", "currency", "category"),
-    ("day", "currency", "category", "count", "fee", "net"),
-    """
-    SELECT date_trunc('day', created_at, 'UTC') AS day, currency, category, count(*) AS count,
-           sum(fee)::bigint AS fee, sum(net)::bigint AS net
-    FROM billing_balance_transactions GROUP BY 1, 2, 3
-    """,
-    at="day",
+DAYS = Kept(
+    Derived(
+        BalanceDay._meta.db_table,
+        "(count, fee, net) <> (0, 0, 0)",
+        ("day", "currency", "category"),
+        ("day", "currency", "category", "count", "fee", "net"),
+        """
+        SELECT date_trunc('day', created_at, 'UTC') AS day, currency, category, count(*) AS count,
+               sum(fee)::bigint AS fee, sum(net)::bigint AS net
+        FROM billing_balance_transactions GROUP BY 1, 2, 3
+        """,
+        at="day",
+    ),
+    BalanceTransaction._meta.db_table,
 )
-
-
-def refresh() -> int:
-    """Nothing is ever left to be added up: the trigger does it with the movement itself."""
-    return 0
-
-
-def rebuild() -> int:
-    """Adds everything up anew, while nobody writes to the balance; how many rows differed."""
-    with transaction.atomic(), connection.cursor() as cursor:
-        cursor.execute("LOCK TABLE billing_balance_transactions IN SHARE MODE")
-        return DAYS.derive().count
-
-
-def check() -> Iterable[dict[str, Any]]:
-    """Where the days are not what their transactions add up to (billing.revenue.facts.Family)."""
-    return DAYS.differences()
+_MOVEMENT = "created_at, currency, category, 1, fee, net"
+SUMS = f"""(
+    WITH {EDGES}
+    SELECT day AS at, currency, category, count, fee, net FROM billing_balance_days
+    WHERE day NOT IN (SELECT day FROM edges)
+    UNION ALL
+    {of_edges(_MOVEMENT, "billing_balance_transactions", "created_at")}
+) moved"""  # noqa: S608
+"""A FROM clause for sums by period: whole days of UTC, where all of a day's movements may be gone,
+and the movements of those days that a period cuts."""

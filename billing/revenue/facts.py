@@ -7,6 +7,7 @@ from typing import Any
 from billing.revenue import balance_days, dunning, entries, revenue_days
 from billing.revenue.credits import checking, lots
 from billing.revenue.mrr import facts as subscriptions
+from billing.revenue.mrr.derived import Kept
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,10 +26,14 @@ class Family:
     check: Callable[[], Iterable[dict[str, Any]]]
 
 
+def _kept(name: str, sums: Kept) -> Family:
+    return Family(name, sums.refresh, sums.rebuild, sums.check)
+
+
 FAMILIES = (
-    Family("balance", balance_days.refresh, balance_days.rebuild, balance_days.check),
+    _kept("balance", balance_days.DAYS),
     Family("revenue", entries.refresh, entries.rebuild, entries.check),
-    Family("revenue_days", revenue_days.refresh, revenue_days.rebuild, revenue_days.check),
+    _kept("revenue_days", revenue_days.DAYS),
     Family("subscriptions", subscriptions.refresh, subscriptions.rebuild, subscriptions.check),
     Family("dunning", dunning.refresh, dunning.rebuild, dunning.check),
     Family("credits", lots.refresh, lots.rebuild, checking.check),

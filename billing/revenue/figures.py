@@ -4,8 +4,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from billing.database import rows
+from billing.revenue import balance_days
 from billing.revenue.asked import Asked
-from billing.revenue.periods import EDGES
 from billing.revenue.report import Column, Row
 from billing.revenue.revenue_days import SUMS
 from billing.revenue.stripes import PAYOUTS
@@ -95,19 +95,8 @@ _FILTERED = {
     "price": "price_id = %(price)s",
     "country": "country = upper(%(country)s)",
 }
-# Whole days of UTC are added up already; those that a period begins or ends in are not.
 _BALANCE = f"""
-    WITH {EDGES}
-    SELECT {_PERIOD} AS period, currency, sum(net)::bigint AS balance
-    FROM (
-        SELECT day AS at, currency, category, net FROM billing_balance_days
-        WHERE day NOT IN (SELECT day FROM edges)
-        UNION ALL
-        SELECT of_day.* FROM edges CROSS JOIN LATERAL (
-            SELECT created_at, currency, category, net FROM billing_balance_transactions
-            WHERE created_at >= edges.day AND created_at < edges.day + interval '1 day' OFFSET 0
-        ) of_day
-    ) moved
+    SELECT {_PERIOD} AS period, currency, sum(net)::bigint AS balance FROM {balance_days.SUMS}
     WHERE at >= %(since)s AND at < %(until)s AND NOT category = ANY(%(payouts)s)
     GROUP BY 1, 2
 """  # noqa: S608

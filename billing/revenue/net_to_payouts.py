@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from billing.database import rows, stream
-from billing.revenue.periods import EDGES
+from billing.revenue.balance_days import SUMS
 from billing.revenue.report import Column, Row
 from billing.revenue.stripes import PAYOUTS
 
@@ -30,22 +30,12 @@ MOVEMENTS = (
     Column("description", "Description"),
 )
 
-# Whole days of UTC are added up already; those that a period begins or ends in are not.
 _CATEGORIES = f"""
-    WITH {EDGES}
     SELECT width_bucket(at, %(starts)s::timestamptz[]) AS period, currency, category,
            sum(count)::bigint AS count, sum(net + fee)::bigint AS amount,
            sum(fee)::bigint AS fee, sum(net)::bigint AS net
-    FROM (
-        SELECT day AS at, currency, category, count, fee, net FROM billing_balance_days
-        WHERE count <> 0 AND day NOT IN (SELECT day FROM edges)
-        UNION ALL
-        SELECT of_day.* FROM edges CROSS JOIN LATERAL (
-            SELECT created_at, currency, category, 1, fee, net FROM billing_balance_transactions
-            WHERE created_at >= edges.day AND created_at < edges.day + interval '1 day' OFFSET 0
-        ) of_day
-    ) moved
-    WHERE at >= %(since)s AND at < %(until)s AND %(currency)s IN ('', currency)
+    FROM {SUMS}
+    WHERE count <> 0 AND at >= %(since)s AND at < %(until)s AND %(currency)s IN ('', currency)
     GROUP BY 1, 2, 3 ORDER BY 1, 2, 3
 """  # noqa: S608
 # The sums of all time before each end of the window, whose difference is what moved in it.

@@ -21,6 +21,19 @@ EDGES = """
 """A part of WITH: the days of UTC in which a period begins or ends."""
 
 
+def of_edges(columns: str, table: str, at: str = "at") -> str:
+    """A SELECT of what `table` has of the days in EDGES.
+
+    OFFSET 0 has PostgreSQL look each of them up: else it compares every row with every day.
+    """
+    return f"""
+        SELECT of_day.* FROM edges CROSS JOIN LATERAL (
+            SELECT {columns} FROM {table}
+            WHERE {at} >= edges.day AND {at} < edges.day + interval '1 day' OFFSET 0
+        ) of_day
+    """  # noqa: S608  (the names are the callers' own)
+
+
 @dataclass(frozen=True)
 class Periods:
     """The periods from the day `first` up to and with `last`.

@@ -35,7 +35,7 @@ def test_days_follow_every_statement() -> None:
         )
         cursor.execute("DELETE FROM billing_balance_transactions WHERE stripe_id = 'txn_3'")
     assert kept() == [("10-09 00:00", "charge", 1, 9, 991), ("10-10 00:00", "charge", 1, 0, 500)]
-    assert list(balance_days.check()) == []
+    assert list(balance_days.DAYS.check()) == []
 
 
 def test_a_sum_that_is_wrong_is_found_and_put_right() -> None:
@@ -47,8 +47,8 @@ def test_a_sum_that_is_wrong_is_found_and_put_right() -> None:
     with pytest.raises(CommandError):
         call_command("finance_facts", "check", "--family", "balance", stdout=(said := StringIO()))
     assert "balance: 2 differences." in said.getvalue()
-    assert balance_days.rebuild() == 2
-    assert list(balance_days.check()) == []
+    assert balance_days.DAYS.rebuild() == 2
+    assert list(balance_days.DAYS.check()) == []
     assert BalanceTransaction.objects.count() == 1
 
 

@@ -60,7 +60,7 @@ def test_days_follow_every_statement() -> None:
         ("10-09 00:00", "gross", 1, 400, 30, 0),
         ("10-10 00:00", "gross", 1, 1000, 30, 118),
     ]
-    assert list(revenue_days.check()) == []
+    assert list(revenue_days.DAYS.check()) == []
 
 
 def test_a_sum_that_is_wrong_is_found_and_put_right() -> None:
@@ -76,8 +76,8 @@ def test_a_sum_that_is_wrong_is_found_and_put_right() -> None:
             "finance_facts", "check", "--family", "revenue_days", stdout=(said := StringIO())
         )
     assert "revenue_days: 2 differences." in said.getvalue()
-    assert revenue_days.rebuild() == 2
-    assert list(revenue_days.check()) == []
+    assert revenue_days.DAYS.rebuild() == 2
+    assert list(revenue_days.DAYS.check()) == []
     assert RevenueEntry.objects.count() == 1
 
 
