@@ -35,11 +35,7 @@ TITLES = {operation.audit_type: operation.title for operation in ALL} | {
 class AuditAdmin(ReadOnlyAdmin):
     list_display = ("what", "subject_words", "actor_words", "why", "customer", "created")
     list_filter = (
-        choice_filter(
-            "source",
-            "who",
-            OURS,
-        ),
+        choice_filter("source", "who", OURS),
         choice_filter(
             "kind", "what", [(kind, title, Q(type=kind)) for kind, title in sorted(TITLES.items())]
         ),

@@ -19,7 +19,6 @@ from billing.revenue.wording import NUMERIC, written
 _CELL = "border-t border-base-200 px-3 py-2 whitespace-nowrap dark:border-base-800"
 _TEXT = f'<td class="{_CELL}">{{}}</td>'
 _NUMBER = f'<td class="{_CELL} tabular-nums text-right">{{}}</td>'
-_LINK = '<a href="{}" class="text-primary-600 underline dark:text-primary-400">{}</a>'
 MOST_SHOWN = 1_000  # rows of a table on a page; its files have all of them
 
 Address = Callable[[Drill], str]  # of the rows behind a figure
@@ -35,7 +34,7 @@ class Cell:
     @property
     def html(self) -> SafeString:
         """The cell of a table. In a template, a page of some hundred rows takes twice as long."""
-        words = format_html(_LINK, self.url, self.words) if self.url else self.words
+        words = cells.link(self.url, self.words) if self.url else self.words
         return format_html(_NUMBER if self.is_number else _TEXT, words)
 
 
