@@ -1,5 +1,6 @@
 """Threads of one process write Stripe's objects one after the other."""
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from threading import Event, RLock
 
@@ -7,7 +8,7 @@ import pytest
 from django.db import connection, transaction
 
 from billing.projection import intake
-from billing.projection.intake import bring_in
+from billing.projection.intake import Intake, bring_in
 from tests.support.databases import Database
 
 
@@ -21,16 +22,16 @@ def test_the_second_begins_when_the_first_has_ended(real_database: Database) -> 
     is_within, may_end, order = Event(), Event(), list[str]()
 
     def first() -> None:
-        def within(_: intake.Intake) -> None:
+        def within(_: Intake) -> None:
             is_within.set()
             assert may_end.wait(20)
             order.append("first")
 
         bringing(within)
 
-    def bringing(within: object) -> None:
+    def bringing(within: Callable[[Intake], None]) -> None:
         try:
-            bring_in([], actor="ann", within=within)  # type: ignore[arg-type]
+            bring_in([], actor="ann", within=within)
         finally:
             connection.close()
 
@@ -42,5 +43,6 @@ def test_the_second_begins_when_the_first_has_ended(real_database: Database) -> 
             bring_in([], actor="ann", within=lambda _: order.append("in a transaction"))
         assert not two.done()
         may_end.set()
-        one.result(), two.result()
+        one.result()
+        two.result()
     assert order == ["in a transaction", "first", "second"]
