@@ -13,6 +13,7 @@ from typing import Any
 
 LARGE = 5000  # rows, from which on no table may be read from end to end
 MOST_STATEMENTS = 30
+PAGE = 201  # rows that are read for one: its own, and whether there are more
 MEGABYTE = 1 << 20
 ANSWER = {"host": "localhost"}
 Page = tuple[str, str, int]  # its name, its address, and how long it may take, in milliseconds
@@ -83,7 +84,7 @@ def scans(statements: Iterable[str], large: int = LARGE) -> set[str]:
             cursor.execute(f"EXPLAIN (FORMAT JSON{explained(statement)}) {statement}")
             plan = cursor.fetchone()[0]
             plan = json.loads(plan) if isinstance(plan, str) else plan
-            share = before_its_first_row(plan) if statement.lstrip().startswith("DECLARE") else 1
+            share = read_for_a_page(plan) if opens_a_cursor(statement) else 1
             for name, rows in scanned(plan):
                 read[name] = max(read[name], int(rows * share))
         cursor.execute(
@@ -95,17 +96,22 @@ def scans(statements: Iterable[str], large: int = LARGE) -> set[str]:
 
 def explained(statement: str) -> str:
     """How a statement is explained: it is run where that can be done, to see what it reads."""
-    if statement.lstrip().startswith("DECLARE"):  # of a cursor only as much is read as is asked for
+    if opens_a_cursor(statement):  # of a cursor only as much is read as is asked for
         return ""
     # What the server binds is not written into the statement's text.
     return ", GENERIC_PLAN" if re.search(r"\$\d", statement) else ", ANALYZE, TIMING OFF"
 
 
-def before_its_first_row(plan: Any) -> float:
-    """Which share of all that a cursor may read it has read when it gives its first row: all of it
-    where it puts them in order, and next to nothing where an index does."""
+def opens_a_cursor(statement: str) -> bool:
+    return statement.lstrip().startswith("DECLARE")
+
+
+def read_for_a_page(plan: Any) -> float:
+    """Which share of all that a cursor may read it has read when a page is full: all of it where it
+    puts rows in order first, or where it finds few; little where an index has the order."""
     root = plan[0]["Plan"]
-    return float(root["Startup Cost"] / root["Total Cost"])
+    first, last = root["Startup Cost"], root["Total Cost"]
+    return float((first + (last - first) * min(1, PAGE / max(root["Plan Rows"], 1))) / last)
 
 
 def scanned(plan: Any) -> Iterator[tuple[str, int]]:
