@@ -78,6 +78,7 @@ _COLUMNS = {
         "currency settled_currency kind country"
     ),
     "billing_revenue_days": "N item kind currency settled_currency",
+    "billing_revenue_hours": "N item kind currency settled_currency",
     "billing_bridge_days": "N zone currency part; T items causes",
     "billing_month_closes": (
         "N timezone state hash stage; O signed_by reviewed_by reopened_by; F signed_word "

@@ -11,6 +11,7 @@ from billing.models.balance import (
     Payout,
     RevenueDay,
     RevenueEntry,
+    RevenueHour,
 )
 from billing.models.closing import BridgeDay, ClosedEntry, MonthClose
 from billing.models.context import acting_as
@@ -116,6 +117,7 @@ __all__ = [
     "RequestPace",
     "RevenueDay",
     "RevenueEntry",
+    "RevenueHour",
     "SavedView",
     "SmokeTest",
     "StatusOverride",

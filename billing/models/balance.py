@@ -68,22 +68,30 @@ REVENUE_SUMS = {
     **{name: name for name in ("amount", "fee", "tax", "settled_amount", "settled_fee")},
     "settled_tax": SETTLED_TAX,
 }
-"""What of the entries is added up by day, besides their number."""
+"""What of the entries is added up by day and by hour, besides their number."""
 _REVENUE_SUMS = {"count": "n", **{name: f"n * {what}" for name, what in REVENUE_SUMS.items()}}
-_REVENUE_DAYS = f"""
-    INSERT INTO billing_revenue_days AS d
-        (day, item, kind, currency, settled_currency, {", ".join(_REVENUE_SUMS)})
+
+
+def _revenue_by(unit: str) -> str:
+    return f"""
+    INSERT INTO billing_revenue_{unit}s AS d
+        ({unit}, item, kind, currency, settled_currency, {", ".join(_REVENUE_SUMS)})
     SELECT * FROM (
-        SELECT date_trunc('day', at, 'UTC'), item, kind, currency, settled_currency,
+        SELECT date_trunc('{unit}', at, 'UTC'), item, kind, currency, settled_currency,
                {", ".join(f"sum({sum_}) AS {name}" for name, sum_ in _REVENUE_SUMS.items())}
         FROM ({{moved}}) moved GROUP BY 1, 2, 3, 4, 5
     ) sums
     WHERE ({", ".join(_REVENUE_SUMS)}) <> ({", ".join("0" for _ in _REVENUE_SUMS)})
     ORDER BY 1, 2, 3, 4, 5
-    ON CONFLICT (day, item, kind, currency, settled_currency) DO UPDATE SET
+    ON CONFLICT ({unit}, item, kind, currency, settled_currency) DO UPDATE SET
         {", ".join(f"{name} = d.{name} + excluded.{name}" for name in _REVENUE_SUMS)};
-    RETURN NULL;
 """  # noqa: S608  (the names stand here)
+
+
+# Days before hours, each in order: two statements at once cannot lock each other out.
+_REVENUE_DAYS = f"""{_revenue_by("day")}{_revenue_by("hour")}
+    RETURN NULL;
+"""
 
 
 class BalanceTransaction(models.Model):
@@ -303,15 +311,14 @@ class RevenueEntry(models.Model):
         return f"{self.source} line {self.line}"
 
 
-class RevenueDay(models.Model):
-    """What the entries of revenue of one day of UTC add up to, by what tells most of them apart.
+class RevenueSums(models.Model):
+    """What entries of revenue add up to, by what tells most of them apart.
 
     Minor units; `settled_tax` is their tax in the currency settled, entry by entry. A trigger of
     the entries keeps it, so that it is always their sum (billing.revenue.revenue_days); where all
-    of a day's are gone, a row of zeros is left.
+    of them are gone, a row of zeros is left.
     """
 
-    day = models.DateTimeField()
     item = models.TextField(choices=RevenueEntry.Item)
     kind = models.TextField(choices=RevenueEntry.Kind)
     currency = models.TextField()
@@ -323,6 +330,15 @@ class RevenueDay(models.Model):
     settled_amount = models.BigIntegerField()
     settled_fee = models.BigIntegerField()
     settled_tax = models.DecimalField(max_digits=40, decimal_places=0)
+
+    class Meta:
+        abstract = True
+
+
+class RevenueDay(RevenueSums):
+    """What the entries of one day of UTC add up to."""
+
+    day = models.DateTimeField()
 
     class Meta:
         db_table = "billing_revenue_days"
@@ -337,3 +353,23 @@ class RevenueDay(models.Model):
 
     def __str__(self) -> str:
         return f"{self.day:%Y-%m-%d} {self.item} {self.kind} {self.currency}"
+
+
+class RevenueHour(RevenueSums):
+    """The same of one hour: for days of UTC that a period of another time zone cuts."""
+
+    hour = models.DateTimeField()
+
+    class Meta:
+        db_table = "billing_revenue_hours"
+        ordering = ["hour", "item", "kind", "currency", "settled_currency"]
+        default_permissions = ()
+        constraints = [
+            models.UniqueConstraint(
+                fields=["hour", "item", "kind", "currency", "settled_currency"],
+                name="billing_revenue_hours_once",
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.hour:%Y-%m-%d %H:%M} {self.item} {self.kind} {self.currency}"

@@ -34,6 +34,7 @@ FAMILIES = (
     _kept("balance", balance_days.DAYS),
     Family("revenue", entries.refresh, entries.rebuild, entries.check),
     _kept("revenue_days", revenue_days.DAYS),
+    _kept("revenue_hours", revenue_days.HOURS),
     Family("subscriptions", subscriptions.refresh, subscriptions.rebuild, subscriptions.check),
     Family("dunning", dunning.refresh, dunning.rebuild, dunning.check),
     Family("credits", lots.refresh, lots.rebuild, checking.check),

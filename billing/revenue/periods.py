@@ -1,6 +1,6 @@
 """The days, weeks or months of a report, as the clocks of its time zone have them."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from functools import cached_property
@@ -10,27 +10,40 @@ from zoneinfo import ZoneInfo
 from billing.revenue.days import ONE_DAY, midnight
 
 By = Literal["day", "week", "month"]
+Unit = Literal["day", "hour"]
 
-EDGES = """
-    edges AS MATERIALIZED (
-        SELECT DISTINCT date_trunc('day', bound, 'UTC') AS day
+_NAMES: Mapping[Unit, str] = {"day": "edges", "hour": "hour_edges"}
+
+
+def _edges(unit: Unit) -> str:
+    return f"""
+    {_NAMES[unit]} AS MATERIALIZED (
+        SELECT DISTINCT date_trunc('{unit}', bound, 'UTC') AS {unit}
         FROM unnest(%(starts)s::timestamptz[] || %(until)s::timestamptz) AS bounds(bound)
-        WHERE bound <> date_trunc('day', bound, 'UTC')
+        WHERE bound <> date_trunc('{unit}', bound, 'UTC')
     )
-"""
+"""  # noqa: S608  (the names stand here)
+
+
+EDGES = _edges("day")
 """A part of WITH: the days of UTC in which a period begins or ends."""
+HOUR_EDGES = _edges("hour")
+"""The same for hours, each in one of those days: none where clocks are whole hours from UTC."""
 
 
-def of_edges(columns: str, table: str, at: str = "at") -> str:
-    """A SELECT of what `table` has of the days in EDGES.
+def of_edges(
+    columns: str, table: str, at: str = "at", *, unit: Unit = "day", where: str = "true"
+) -> str:
+    """A SELECT of what `table` has of the days in EDGES, or of the hours in HOUR_EDGES.
 
     OFFSET 0 has PostgreSQL look each of them up: else it compares every row with every day.
     """
     return f"""
-        SELECT of_day.* FROM edges CROSS JOIN LATERAL (
+        SELECT of_edge.* FROM {_NAMES[unit]} edge CROSS JOIN LATERAL (
             SELECT {columns} FROM {table}
-            WHERE {at} >= edges.day AND {at} < edges.day + interval '1 day' OFFSET 0
-        ) of_day
+            WHERE {at} >= edge.{unit} AND {at} < edge.{unit} + interval '1 {unit}'
+              AND {where} OFFSET 0
+        ) of_edge
     """  # noqa: S608  (the names are the callers' own)
 
 

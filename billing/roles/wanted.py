@@ -58,6 +58,7 @@ READ_BY_ANALYST: Mapping[type[models.Model], tuple[str, ...]] = {
     m.BalanceDay: (),
     m.RevenueEntry: (),
     m.RevenueDay: (),
+    m.RevenueHour: (),
     m.InvoiceDunning: (),
     m.SubscriptionState: (),
     m.MrrChange: (),

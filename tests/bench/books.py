@@ -243,6 +243,7 @@ def fill(sizes: Sizes) -> None:
         DAY.derive(since=BEGINNING)
         balance_days.DAYS.rebuild()
         revenue_days.DAYS.rebuild()
+        revenue_days.HOURS.rebuild()
         close_months()
         cursor.execute("SET session_replication_role = DEFAULT")
         cursor.execute("ANALYZE" if connection.in_atomic_block else "VACUUM ANALYZE")

@@ -82,6 +82,7 @@ LEFT_OUT: dict[type[Model], str] = {
     m.BalanceDay: _DERIVED,
     m.RevenueEntry: _DERIVED,
     m.RevenueDay: _DERIVED,
+    m.RevenueHour: _DERIVED,
     m.SubscriptionState: _DERIVED,
     m.SubscriptionsRead: _DERIVED,
     m.MrrChange: _DERIVED,
