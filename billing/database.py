@@ -21,6 +21,7 @@ Row = TypeVar("Row")
 AnyModel = TypeVar("AnyModel", bound=Model)
 DIRECT = "direct"
 CHUNK = 2_000  # rows that `stream` reads at a time
+FIRST = 250  # of them at first: as many as a page shows, and whether there are more
 TEXTS = "ARRAY(SELECT json_array_elements_text(%s::json))"
 """An array of texts from one parameter, `as_json` of them."""
 
@@ -79,12 +80,12 @@ def stream(sql: str, params: Mapping[str, Any] | Sequence[Any] = ()) -> Iterator
     session = connection if connection.in_atomic_block else direct()
     with session.chunked_cursor() as chunked:
         chunked.execute(sql, params)
-        first = chunked.fetchmany(CHUNK)
+        found = chunked.fetchmany(FIRST)
         names = [column.name for column in chunked.description or ()]
-        while first:
-            for row in first:
+        while found:
+            for row in found:
                 yield dict(zip(names, row, strict=True))
-            first = chunked.fetchmany(CHUNK)
+            found = chunked.fetchmany(CHUNK)
 
 
 @contextmanager

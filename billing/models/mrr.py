@@ -4,8 +4,17 @@ Both tables are derived from Stripe's events and objects (billing.revenue.mrr): 
 and checked from those, and nothing else writes them.
 """
 
+from django.contrib.postgres.fields import DateTimeRangeField
+from django.contrib.postgres.indexes import GistIndex
 from django.db import models
-from django.db.models import Q
+from django.db.models import Func, Q
+
+
+class WhileItLasted(Func):
+    """The time of a state, as it is asked for: after `at`, up to and with `until`."""
+
+    template = "tstzrange(at, until, '(]')"
+    output_field = DateTimeRangeField()
 
 
 class SubscriptionState(models.Model):
@@ -56,6 +65,11 @@ class SubscriptionState(models.Model):
             ),
             models.Index("at", include=["currency", "status"], name="billing_sub_states_at"),
             models.Index("until", include=["currency", "status"], name="billing_sub_states_until"),
+            GistIndex(
+                WhileItLasted(),
+                condition=Q(status="trialing"),
+                name="billing_sub_states_in_trial",
+            ),
         ]
 
     def __str__(self) -> str:

@@ -11,6 +11,9 @@ from billing.database import stream
 
 Row = dict[str, Any]
 Span = tuple[datetime, datetime]
+_LIVE = "at < %(moment)s AND (until >= %(moment)s OR until IS NULL)"
+# Trials are short: in the order of time all that are over come first. This reads only those live.
+_IN_TRIAL = "tstzrange(at, until, '(]') @> %(moment)s::timestamptz AND status = 'trialing'"
 
 
 def changes(
@@ -36,14 +39,14 @@ def subscriptions(
 ) -> Iterator[Row]:
     """The subscriptions that had one of these statuses just before a moment."""
     return stream(
-        """
+        f"""
         SELECT subscription_id, customer_id, user_id, status, at, currency, mrr, price_id, quantity
         FROM billing_subscription_states
-        WHERE at < %(moment)s AND (until >= %(moment)s OR until IS NULL)
+        WHERE {_IN_TRIAL if statuses == ("trialing",) else _LIVE}
             AND currency = %(currency)s AND status = ANY(%(statuses)s)
             AND (mrr > 0 OR NOT %(with_mrr)s)
         ORDER BY at, id
-        """,
+        """,  # noqa: S608  (the conditions stand above)
         {
             "moment": moment, "currency": currency, "statuses": list(statuses),
             "with_mrr": with_mrr,
@@ -55,11 +58,15 @@ def customers(moment: datetime, currency: str) -> Iterator[Row]:
     """The customers who had MRR just before a moment."""
     return stream(
         """
-        SELECT customer_id, user_id, currency, mrr, first_at FROM (
-            SELECT DISTINCT ON (customer_id) customer_id, user_id, currency, after AS mrr, first_at
-            FROM billing_mrr_changes WHERE currency = %(currency)s AND at < %(moment)s
-            ORDER BY customer_id, at DESC
-        ) last WHERE mrr > 0 ORDER BY first_at, customer_id
+        SELECT customer_id, last.user_id, currency, last.after AS mrr, first_at
+        FROM billing_mrr_changes first CROSS JOIN LATERAL (
+            SELECT after, user_id FROM billing_mrr_changes
+            WHERE (customer_id, currency) = (first.customer_id, first.currency)
+                AND at < %(moment)s
+            ORDER BY at DESC LIMIT 1
+        ) last
+        WHERE currency = %(currency)s AND kind = 'new' AND first_at < %(moment)s AND last.after > 0
+        ORDER BY first_at, customer_id
         """,
         {"moment": moment, "currency": currency},
     )
