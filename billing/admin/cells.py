@@ -6,13 +6,14 @@ a method of a ModelAdmin, in lists and on detail pages alike.
 
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 from urllib.parse import quote, urlencode
 
 from django.contrib.admin.utils import quote as quote_pk
 from django.db.models import Model
 from django.template.loader import render_to_string
-from django.urls import reverse
+from django.urls import get_script_prefix, reverse
 from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString, mark_safe
@@ -110,7 +111,13 @@ def page_url(row: Model) -> str:
 
 def open_url(**query: str) -> str:
     """The page of what has a Stripe id (`id`) or is a user (`user`), whichever it is."""
-    return f"{reverse('admin:billing_open')}?{urlencode(query)}"
+    return f"{_open_path(get_script_prefix())}?{urlencode(query)}"
+
+
+@lru_cache
+def _open_path(prefix: str) -> str:
+    """A page has some thousand such links: it is looked up once where the site is served."""
+    return reverse("admin:billing_open")
 
 
 def stripe_id(value: str | None, *, words: str = "") -> str:

@@ -7,14 +7,17 @@ shows one, `admin/billing/charts.html` several side by side.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from html import escape
 from typing import Literal
 
+from django.utils.safestring import SafeString, mark_safe
 from django.utils.text import slugify
 
 from billing.admin import cells, drawing
 from billing.formatting import exponent, format_amount, format_money
 
 MINUTE, HOUR = 60, 3_600  # seconds
+_NUMBER = '<td class="px-3 py-1 text-right whitespace-nowrap">'
 
 Number = float | None  # None where there is nothing to show
 Kind = Literal["bars", "stack", "lines"]
@@ -125,5 +128,20 @@ class Chart:
             for i, label in enumerate(self.labels)
         ]
 
+    @property
+    def table(self) -> SafeString:
+        """The table's rows as HTML: a page may have hundreds, which a template takes long for."""
+        return mark_safe("".join(_row(*row) for row in self.rows))  # noqa: S308  (escaped)
+
     def written(self, value: Number) -> str:
         return cells.EMPTY if value is None else self.unit.full(value)
+
+
+def _row(url: str, label: str, numbers: Sequence[str]) -> str:
+    words = escape(label)
+    if url:
+        words = f'<a href="{escape(url)}" class="{cells.LINK}">{words}</a>'
+    return (
+        f'<tr><th scope="row" class="font-normal pr-3 py-1 whitespace-nowrap">{words}</th>'
+        f"{''.join(f'{_NUMBER}{escape(number)}</td>' for number in numbers)}</tr>"
+    )

@@ -7,6 +7,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from django.db import transaction
+from django.db.models import QuerySet
 from django.utils import timezone as clock
 
 from billing.gateway.client import Gateway
@@ -95,8 +96,6 @@ def not_read(days: Days) -> list[date]:
 
 def kept_rows(part: str, first: date, last: date, timezone: str, currency: str = "") -> list[Row]:
     """A row for each day and currency, as `bridge` has them, with `causes`."""
-    kept = BridgeDay.objects.filter(zone=timezone, part=part, day__range=(first, last))
-    kept = kept.exclude(currency="") if not currency else kept.filter(currency=currency)
     return [
         {
             "date": row.day.isoformat(),
@@ -105,13 +104,19 @@ def kept_rows(part: str, first: date, last: date, timezone: str, currency: str =
             "remainder": row.remainder,
             "causes": row.causes,
         }
-        for row in kept.order_by("day", "currency")
+        for row in _kept(part, first, last, timezone, currency).order_by("day", "currency")
     ]
 
 
 def totals(part: str, first: date, last: date, timezone: str, currency: str = "") -> list[Row]:
     """The kept days of a part added up: a row for each currency."""
     sums: dict[str, Counter[str]] = defaultdict(Counter)
-    for row in kept_rows(part, first, last, timezone, currency):
-        sums[row["currency"]].update({k: v for k, v in row.items() if isinstance(v, int)})
+    kept = _kept(part, first, last, timezone, currency)
+    for code, items, remainder in kept.values_list("currency", "items", "remainder"):
+        sums[code].update(items, remainder=remainder)
     return [{"currency": code, **PARTS[part].row(sums[code])} for code in sorted(sums)]
+
+
+def _kept(part: str, first: date, last: date, timezone: str, currency: str) -> QuerySet[BridgeDay]:
+    kept = BridgeDay.objects.filter(zone=timezone, part=part, day__range=(first, last))
+    return kept.filter(currency=currency) if currency else kept.exclude(currency="")
