@@ -214,11 +214,12 @@ def differences_table(row: ReconciliationRun) -> Figures:
 
 
 def measures_tables(row: ReconciliationRun) -> Iterator[Figures]:
-    """The three measures, in count and in money, each currency by itself."""
+    """The three measures, in count and in money, each currency by itself; and the credits."""
     for name, table_of in (
         ("completeness", completeness_table),
         ("timeliness", timeliness_table),
         ("clearing", clearing_table),
+        ("credits", credits_table),
     ):
         if measure := row.measures.get(name):
             yield table_of(measure)
@@ -243,6 +244,17 @@ def completeness_table(measure: Mapping[str, Any]) -> Figures:
     for code, held in by_currency(measure):
         amounts = [format_money(int(held.get(side, 0)), code) for side in ("stripe", "here")]
         table.rows.append(("", [of_payments(code), *amounts, share_words(held.get("share"))]))
+    return table
+
+
+def credits_table(proof: Mapping[str, int]) -> Figures:
+    """What is outstanding, added up in four ways (billing.revenue.credits.figures.proof)."""
+    table = Figures(
+        "Credits: do lots, ledger and balances tie?",
+        ["Left in lots", "By periods", "In neither yet", "Ledger", "Balances", "Difference"],
+    )
+    names = ("lots", "periods", "unread", "ledger", "balances", "difference")
+    table.rows.append(("", [f"{proof[name]:,}" for name in names]))
     return table
 
 

@@ -27,9 +27,10 @@ class ReconciliationRun(models.Model):
     It looks at what was made from `since` (null: from the beginning) up to, and without,
     `until`. `counts` has for each kind of object how many there are at Stripe and here, how many
     differ, and what they are worth; `differences` the number of findings by kind, `at_stake` their
-    amounts by currency and their `credits`; `measures` completeness, timeliness and clearing, and
-    events by hour; `report` the weekly run's usage and revenue, whose days are those of
-    `timezone`. Finance signs it off with a word.
+    amounts by currency and their `credits`; `measures` completeness, timeliness and clearing,
+    events by hour, and the `credits` outstanding by lots, ledger and balances; `report` the weekly
+    run's usage and revenue, whose days are those of `timezone`. Finance signs it off with a
+    word.
     """
 
     class Kind(models.TextChoices):

@@ -23,6 +23,7 @@ from billing.models.incidents import current_incident
 from billing.reconciliation import adopted, books, examining, measures, reading, worklist
 from billing.revenue import bridge_days
 from billing.revenue.bridge import bridge
+from billing.revenue.credits.figures import proof
 from billing.revenue.days import last_days
 from billing.revenue.usage import usage
 
@@ -177,13 +178,14 @@ def _do(stage: str, run: ReconciliationRun, stripe: Gateway, tell: Tell, grace: 
 
 
 def _measure(run: ReconciliationRun, stripe: Gateway) -> None:
-    """The run's figures: counts, the three measures, and the weekly report."""
+    """The run's figures: counts, the three measures, credits, and the weekly report."""
     run.counts, hours = reading.totals(run)
     run.measures = {
         "completeness": completeness(run.counts),
         "timeliness": measures.timeliness(run.since, run.until),
         "clearing": measures.clearing(run.since, run.until),
         "events_by_hour": hours,
+        "credits": proof(),
     }
     if run.kind == Kind.WEEKLY:
         week = SPAN[Kind.WEEKLY]

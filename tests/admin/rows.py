@@ -353,6 +353,10 @@ def run(**more: Any) -> ReconciliationRun:
         "differences": {"pack_not_granted": 1},
         "at_stake": {"usd": 4500, "credits": 50},
         "measures": {
+            "credits": {
+                "lots": 60, "periods": 60, "unread": 3, "ledger": 63, "balances": 63,
+                "difference": 0,
+            },
             "completeness": {
                 "count": {"stripe": 12, "here": 11, "share": 11 / 12},
                 "money": {"usd": {"stripe": 8700, "here": 5800, "share": 5800 / 8700}},

@@ -55,6 +55,9 @@ def test_equal_books_have_no_finding(settled: Shop) -> None:
     assert run.counts["subscription"]["stripe"] == run.counts["subscription"]["here"] == 1
     assert run.counts["charge"]["amounts"]["usd"] == {"stripe": 7400, "here": 7400}
     assert run.measures["completeness"]["count"]["share"] == 1
+    credits_ = run.measures["credits"]
+    assert credits_["balances"] == credits_["ledger"] > 0
+    assert credits_["difference"] == 0
     assert run.counts["event"]["missing"] == run.counts["event"]["only_here"] == 0
     assert sum(here for _, _, here in run.measures["events_by_hour"]) > 10
     assert reconcile("full").differences == {}

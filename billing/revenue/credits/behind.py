@@ -63,9 +63,12 @@ _CLAIMS = """
     ORDER BY claimed_at, id
 """
 _BALANCES = """
-    SELECT c.user_id, c.balance, c.owed, coalesce(sum(e.delta), 0)::bigint AS ledger
-    FROM lead_credits c LEFT JOIN credit_entries e USING (user_id)
-    GROUP BY c.user_id ORDER BY c.balance DESC, c.user_id
+    SELECT c.user_id, c.balance, c.owed, ledger.credits AS ledger
+    FROM lead_credits c CROSS JOIN LATERAL (
+        SELECT coalesce(sum(delta), 0)::bigint AS credits
+        FROM credit_entries e WHERE e.user_id = c.user_id
+    ) ledger
+    ORDER BY c.user_id
 """
 
 _AT = Column("at", "Time", "time")

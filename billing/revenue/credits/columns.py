@@ -106,14 +106,16 @@ HEAVIEST = (
     Column("value", "Value", "money", "What had been paid for these credits."),
 )
 
-TIE = (
+OUTSTANDING = (
+    Column("at", "Time", "time"),
     Column("lots", "Left in lots", "number", "All lots, less all that used them."),
-    Column("unread", "Not in lots yet", "number", "Entries since the last refresh."),
-    Column("ledger", "Ledger", "number", "The sum of all entries."),
+    Column("periods", "By periods", "number", "What came and went in all periods until then."),
+    Column("unread", "Neither yet", "number", "In entries since the last refresh."),
+    Column("ledger", "Ledger", "number", "The sum of all its entries."),
     Column("balances", "Balances", "number", "The sum of all balances."),
     Column(
-        "difference", "Difference of the lots", "number",
-        "Left in lots and not in lots yet, less balances.",
+        "difference", "Difference", "number",
+        "Between the greatest and the least of these sums; lots and periods with what is in neither"
+        " yet.",
     ),
-    Column("ledger_difference", "Difference of the ledger", "number", "Ledger less balances."),
 )  # fmt: skip

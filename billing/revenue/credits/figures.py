@@ -27,11 +27,15 @@ _FLOWS = f"""
            sum(lot_credits) AS lot_credits, sum(value) AS value
     FROM flows GROUP BY 1, 2, 3
 """  # noqa: S608
+# A range of the index for each period: twice as quick as telling each claim's period.
 _LEADS = """
-    SELECT width_bucket(claimed_at, %(starts)s::timestamptz[]) AS period, count(*) AS leads,
-           sum(credits_spent)::bigint AS credits
-    FROM lead_claims
-    WHERE claimed_at >= %(since)s AND claimed_at < %(until)s AND status = 'succeeded' GROUP BY 1
+    SELECT period, leads, credits
+    FROM unnest(%(starts)s::timestamptz[], %(ends)s::timestamptz[])
+        WITH ORDINALITY AS periods(since, until, period)
+    CROSS JOIN LATERAL (
+        SELECT count(*) AS leads, sum(credits_spent)::bigint AS credits FROM lead_claims
+        WHERE claimed_at >= since AND claimed_at < until AND status = 'succeeded'
+    ) claimed WHERE leads > 0
 """
 _SPENT = "at >= %(since)s AND at < %(until)s AND purpose IN ('claim', 'sql')"
 _HEAVIEST = f"""
@@ -43,16 +47,19 @@ _HEAVIEST = f"""
     FROM heaviest JOIN billing_credit_uses USING (user_id) WHERE {_SPENT}
     GROUP BY user_id, spent, currency ORDER BY spent DESC, user_id, currency
 """  # noqa: S608
-_TIE = """
+_OUTSTANDING = """
     SELECT (SELECT coalesce(sum(lot_credits), 0) FROM billing_credit_flows WHERE is_day) AS lots,
+           (SELECT coalesce(sum(credits + owed), 0) FROM billing_credit_flows WHERE is_day)
+               AS periods,
            (SELECT coalesce(sum(delta), 0) FROM credit_entries e
             WHERE e.id > coalesce((SELECT floor FROM billing_credit_progress WHERE id = 1), 0)
               AND e.id > coalesce((SELECT p.entry_id FROM billing_credit_positions p
-                                   WHERE p.user_id = e.user_id), 0)) AS unread,
-           (SELECT coalesce(sum(credits + owed), 0) FROM billing_credit_flows WHERE is_day)
-               AS entries,
-           (SELECT coalesce(sum(balance), 0) FROM lead_credits) AS balances
+                                   WHERE p.user_id = e.user_id), 0)) AS unread
 """
+_PROOF = f"""
+    {_OUTSTANDING}, (SELECT coalesce(sum(delta), 0) FROM credit_entries) AS ledger,
+           (SELECT coalesce(sum(balance), 0) FROM lead_credits) AS balances
+"""  # noqa: S608
 
 
 @dataclass(slots=True)
@@ -92,6 +99,11 @@ class Figures:
     all: dict[int, Sums]
     by_currency: dict[str, dict[int, Sums]]
     leads: dict[int, tuple[int, int]]  # succeeded claims, and the credits that they cost
+
+    @property
+    def claims(self) -> int:
+        """How many succeeded in these periods."""
+        return sum(number for number, _ in self.leads.values())
 
     def credits(self) -> Iterable[dict[str, Any]]:
         """A row for each period: what came, what went, what is outstanding at its end."""
@@ -184,7 +196,7 @@ def _quotient(part: int, whole: int) -> int | None:
 
 def figures(periods: Periods) -> Figures:
     """All figures of these periods, in two queries."""
-    window = {"starts": periods.starts, "since": periods.since, "until": periods.until}
+    window = {"starts": periods.starts, "ends": periods.ends, "until": periods.until}
     everything: dict[int, Sums] = defaultdict(Sums)
     by_currency: dict[str, dict[int, Sums]] = defaultdict(lambda: defaultdict(Sums))
     for row in rows(_FLOWS, window):
@@ -206,16 +218,25 @@ def heaviest(periods: Periods) -> Iterator[dict[str, Any]]:
         yield row | {"spent": int(row["spent"]), "credits": int(row["credits"])}
 
 
-def tie() -> dict[str, int]:
-    """What is outstanding now by the lots, by the ledger and by the balances: one and the same.
+def outstanding() -> dict[str, int]:
+    """What is outstanding now by the lots and by the sums of all periods: one and the same.
 
-    `unread` is in entries of which the lots do not know yet. The ledger is the sum of its flows
-    and of these: that the flows are the ledger's own is what `check` compares entry by entry.
+    `unread` is in entries of which neither knows yet, and `difference` what they differ by.
     """
-    [found] = rows(_TIE)
-    sums = {name: int(value) for name, value in found.items()}
-    sums["ledger"] = sums.pop("entries") + sums["unread"]
-    return sums | {
-        "difference": sums["lots"] + sums["unread"] - sums["balances"],
-        "ledger_difference": sums["ledger"] - sums["balances"],
-    }
+    return _tied(rows(_OUTSTANDING))
+
+
+def proof() -> dict[str, int]:
+    """The same, and what all of the ledger's entries and all balances add up to.
+
+    Reads all of both: a reconciliation keeps what it says (billing.reconciliation.runs).
+    """
+    return _tied(rows(_PROOF))
+
+
+def _tied(found: list[dict[str, Any]]) -> dict[str, int]:
+    sums = {name: int(value) for name, value in found[0].items()}
+    unread = sums["unread"]
+    same = [value + unread * (name in ("lots", "periods")) for name, value in sums.items()
+            if name != "unread"]  # fmt: skip
+    return sums | {"difference": max(same) - min(same)}

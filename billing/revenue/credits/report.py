@@ -1,20 +1,22 @@
 """The report on credits: what came and went, what it is worth, and who spent most."""
 
-from collections.abc import Mapping
-from datetime import timedelta
-from typing import Any
+from collections.abc import Mapping, Sequence
 
+from django.utils import timezone
+
+from billing.models import ReconciliationRun
 from billing.revenue.asked import Asked
 from billing.revenue.credits import columns
 from billing.revenue.credits.behind import FREE, behind, drill
-from billing.revenue.credits.figures import BACK, BOUGHT, SPENT, figures, heaviest, tie
+from billing.revenue.credits.figures import BACK, BOUGHT, SPENT, figures, heaviest, outstanding
 from billing.revenue.report import ChartOf, Drill, Report, Row, Table, View
 
 TIES = "Outstanding credits tie to the ledger and to the balances."
 DIFFERS = (
     "Outstanding credits differ between lots, ledger and balances: see the reconciliation below."
 )
-AT_ONCE = timedelta(days=100)  # of which a page says who spent most
+UNPROVED = "The ledger and the balances have not been added up yet: manage.py reconcile daily does."
+AT_ONCE = 50_000  # claims of which a page says who spent most
 _ITEMS: Mapping[str, tuple[str, ...]] = {
     "packs": ("pack",),
     "subscriptions": ("subscription",),
@@ -46,22 +48,18 @@ class Credits(Report):
     )
 
     def view(self, asked: Asked) -> View:
-        sums, tied = figures(asked.periods), tie()
+        sums, held = figures(asked.periods), _outstanding()
         tables = [
             _flows(list(sums.credits())),
             _totals(sums.totals(asked.currency)),
             _values(sums.values(asked.currency)),
-            _heaviest(asked),
-            _tie(tied),
+            _heaviest(asked, claims=sums.claims),
+            _reconciliation(held),
         ]
-        return View(tables, [DIFFERS if _differs(tied) else TIES])
+        return View(tables, [_verdict(held)])
 
     def behind(self, asked: Asked, drill: Mapping[str, str]) -> Table:
         return _heaviest(asked) if drill.get("rows") == "heaviest" else behind(asked, drill)
-
-
-def _differs(tied: Mapping[str, int]) -> bool:
-    return bool(tied["difference"] or tied["ledger_difference"])
 
 
 def _flows(rows: list[Row]) -> Table:
@@ -159,8 +157,7 @@ def _behind_value(row: Row, column: str) -> Drill | None:
     return None
 
 
-def _heaviest(asked: Asked) -> Table:
-    is_long = asked.last - asked.first > AT_ONCE
+def _heaviest(asked: Asked, *, claims: int = 0) -> Table:
     return Table(
         "heaviest",
         "Heaviest users",
@@ -168,7 +165,7 @@ def _heaviest(asked: Asked) -> Table:
         heaviest(asked.periods),
         about="The 20 users who spent most credits in these days.",
         drill=_behind_user,
-        apart=drill("heaviest") if is_long else None,
+        apart=drill("heaviest") if claims > AT_ONCE else None,
     )
 
 
@@ -179,12 +176,29 @@ def _behind_user(row: Row, column: str) -> Drill | None:
     return drill("uses", *SPENT, user=user) if column == "spent" else None
 
 
-def _tie(tied: dict[str, Any]) -> Table:
+def _outstanding() -> list[Row]:
+    """What is outstanding now, and by the last reconciliation, which read the ledger as a whole."""
+    runs = ReconciliationRun.objects.filter(measures__has_key="credits")
+    last = runs.order_by("-finished_at").values_list("finished_at", "measures__credits").first()
+    proved = [{"at": last[0], **last[1]}] if last else []
+    return [{"at": timezone.now(), **outstanding()}, *proved]
+
+
+def _verdict(held: Sequence[Row]) -> str:
+    if any(row["difference"] for row in held):
+        return DIFFERS
+    return TIES if len(held) > 1 else UNPROVED
+
+
+def _reconciliation(held: Sequence[Row]) -> Table:
     return Table(
         "reconciliation",
-        "Outstanding credits, now",
-        columns.TIE,
-        [tied],
-        about="What is outstanding at this moment, counted in three ways.",
-        drill=lambda row, column: drill("balances") if column in ("balances", "ledger") else None,
+        "Outstanding credits",
+        columns.OUTSTANDING,
+        held,
+        about=(
+            "What is outstanding at this moment, and at the end of the last reconciliation, which"
+            " adds up all entries of the ledger and all balances."
+        ),
+        drill=lambda row, column: drill("balances") if column == "balances" else None,
     )
