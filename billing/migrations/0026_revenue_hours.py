@@ -14,7 +14,7 @@ ADD_UP = """
            sum(amount), sum(fee), sum(tax), sum(settled_amount), sum(settled_fee),
            sum(CASE WHEN item NOT IN ('gross', 'out_of_band') OR amount = 0 THEN 0
                     ELSE round(tax::numeric * settled_amount / amount) END)
-    FROM billing_revenue_entries GROUP BY 1, 2, 3, 4, 5
+    FROM billing_revenue_entries GROUP BY 1, 2, 3, 4, 5 ORDER BY 1, 2, 3, 4, 5
 """
 
 

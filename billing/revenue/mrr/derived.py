@@ -43,7 +43,7 @@ class Derived:
                 DELETE FROM {self.table} WHERE {self.where}
                     AND ({key}) NOT IN (SELECT {key} FROM fresh) RETURNING {self.at} AS at
             ), written AS (
-                INSERT INTO {self.table} AS t ({columns}) SELECT {columns} FROM fresh
+                INSERT INTO {self.table} AS t ({columns}) SELECT {columns} FROM fresh ORDER BY {key}
                 ON CONFLICT ({key}) DO UPDATE SET ({columns}) = ROW({new})
                 WHERE ({old}) IS DISTINCT FROM ({new}) RETURNING t.{self.at} AS at
             )
