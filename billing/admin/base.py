@@ -4,6 +4,7 @@ Rows change through operations only (DESIGN, rule 6). A list offers them as acti
 selected rows, a row's page as buttons (billing.admin.offers).
 """
 
+from collections.abc import Iterable
 from typing import Any, ClassVar
 
 from django.contrib import admin
@@ -13,6 +14,7 @@ from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.utils.functional import cached_property
 from django.utils.text import capfirst
+from unfold.templatetags import unfold_list
 from unfold.views import ChangeList
 
 from billing.admin.alerted import alerted
@@ -49,11 +51,24 @@ class BoundedPaginator(Paginator):  # type: ignore[type-arg]  # no generic at ru
 class BoundedChangeList(ChangeList):
     """Says how many rows a search or filter left only where it counted them all."""
 
+    @cached_property
+    def headers(self) -> list[dict[str, Any]]:
+        """Of its columns. Unfold works them out for each row anew: a fifth of a page's time."""
+        return list(_result_headers(self))
+
     def get_results(self, request: HttpRequest) -> None:
         super().get_results(request)
         narrowed = self.query or self.has_active_filters
         if not (narrowed and self.paginator.is_complete):
             self.full_result_count = self.result_count
+
+
+def _headers_of(shown: ChangeList) -> Iterable[dict[str, Any]]:
+    return shown.headers if isinstance(shown, BoundedChangeList) else _result_headers(shown)
+
+
+_result_headers = unfold_list.result_headers
+unfold_list.result_headers = _headers_of
 
 
 class ReadOnlyAdmin(Exportable):

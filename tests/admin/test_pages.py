@@ -2,13 +2,16 @@
 
 from collections.abc import Callable
 from html import escape, unescape
+from typing import Any
 
 import pytest
 from django.apps import apps
 from django.contrib import admin
+from django.contrib.admin.utils import label_for_field
 from django.db.models import Model
 from django.test import Client
 from django.urls import reverse
+from unfold.templatetags import unfold_list
 
 from billing.admin import anything, base, cells
 from billing.admin.cells import changelist_url, page_url
@@ -410,6 +413,22 @@ def test_an_unknown_id_leads_home_and_says_so(support: Client, given: str) -> No
     assert "Nothing here has the id" in page
     assert "<script>alert" not in page
     assert ("Sync it from Stripe" in page) == (given == "sub_unknown")
+
+
+def test_a_list_works_out_its_headers_once(
+    support: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows.fill(3)
+    asked: list[str] = []
+
+    def counted(name: str, *args: Any, **more: Any) -> Any:
+        asked.append(name)
+        return label_for_field(name, *args, **more)
+
+    monkeypatch.setattr(unfold_list, "label_for_field", counted)
+    page = support.get(changelist_url(BillingCustomer)).content.decode()
+    assert page.count("<tr") > 3
+    assert len(asked) == len(set(asked)) > 3
 
 
 def test_the_palette_finds_people_and_things(log_in: LogIn) -> None:
