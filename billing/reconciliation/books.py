@@ -111,12 +111,12 @@ def lost_grants(since: datetime | None, until: datetime) -> Iterator[Suspect]:
             WHERE p.status = 'granted' AND p.credits > 0 AND p.created_at < %(until)s
               AND (%(since)s::timestamptz IS NULL OR p.created_at >= %(since)s)
               AND NOT EXISTS (
-                  SELECT FROM credit_entries e WHERE e.source = ANY (
-                      SELECT w.whole || part FROM unnest(ARRAY['', ':undone'] || ARRAY(
-                          SELECT ':' || (line->>'id') FROM jsonb_array_elements(p.lines) AS line)
-                      ) AS part,
-                      LATERAL (SELECT CASE p.kind WHEN 'pack' THEN 'checkout:' ELSE 'invoice:' END
-                                      || p.source AS whole) AS w))
+                  SELECT FROM unnest(ARRAY['', ':undone'] || ARRAY(
+                      SELECT ':' || (line->>'id') FROM jsonb_array_elements(p.lines) AS line)
+                  ) AS part
+                  JOIN credit_entries e
+                      ON e.source = CASE p.kind WHEN 'pack' THEN 'checkout:' ELSE 'invoice:' END
+                                    || p.source || part)
             """,
             {"since": since, "until": until},
         )
