@@ -51,3 +51,16 @@ def test_what_is_asked_for_each_row_is_found_by_an_index(days: int | None) -> No
     statements = [q["sql"] for q in asked if "SELECT" in q["sql"] and "$1" not in q["sql"]]
     assert len(statements) > len(books.QUESTIONS)
     assert {sql[:80]: scans for sql in statements if (scans := scans_in_subplans(sql))} == {}
+
+
+@pytest.mark.django_db
+def test_the_grants_of_a_purchase_are_looked_up() -> None:
+    """Not each purchase compared with all entries, of whatever index they are read."""
+    now = timezone.now()
+    with CaptureQueriesContext(connection) as asked:
+        list(books.lost_grants(now - timedelta(days=2), now))
+    with connection.cursor() as cursor:
+        cursor.execute("SET LOCAL enable_seqscan = off")
+        cursor.execute(f"EXPLAIN {asked[0]['sql']}")
+        plan = "\n".join(line for (line,) in cursor.fetchall())
+    assert re.search(r"credit_entries_source on credit_entries .*\n\s+Index Cond: \(source =", plan)
