@@ -4,7 +4,7 @@ Rows change through operations only (DESIGN, rule 6). A list offers them as acti
 selected rows, a row's page as buttons (billing.admin.offers).
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, ClassVar
 
 from django.contrib import admin
@@ -67,7 +67,7 @@ def _headers_of(shown: ChangeList) -> Iterable[dict[str, Any]]:
     return shown.headers if isinstance(shown, BoundedChangeList) else _result_headers(shown)
 
 
-_result_headers = unfold_list.result_headers
+_result_headers: Callable[[ChangeList], Iterable[dict[str, Any]]] = unfold_list.result_headers
 unfold_list.result_headers = _headers_of
 
 
