@@ -138,10 +138,8 @@ class Chart:
 
 
 def _row(url: str, label: str, numbers: Sequence[str]) -> str:
-    words = escape(label)
-    if url:
-        words = f'<a href="{escape(url)}" class="{cells.LINK}">{words}</a>'
     return (
-        f'<tr><th scope="row" class="font-normal pr-3 py-1 whitespace-nowrap">{words}</th>'
+        '<tr><th scope="row" class="font-normal pr-3 py-1 whitespace-nowrap">'
+        f"{cells.quick_link(url, label)}</th>"
         f"{''.join(f'{_NUMBER}{escape(number)}</td>' for number in numbers)}</tr>"
     )
