@@ -15,6 +15,8 @@ import django
 def main(first: str, last: str, zone: str, *month_ends: str) -> None:
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "backoffice.settings")
     django.setup()
+    from billing.revenue.credits.figures import proof
+
     days = ("--from", first, "--to", last, "--timezone", zone, "--by", "month")
     document = {
         "synced": told("sync_balance"),
@@ -27,6 +29,7 @@ def main(first: str, last: str, zone: str, *month_ends: str) -> None:
         "mrr": told("mrr", *days),
         "failed": told("failed_payments", *days),
         "credits": told("credits", *days),
+        "proof": proof(),
         "balance": told("balance", *days),
         "ageing": {day: told("ageing", "--to", day, "--timezone", zone) for day in month_ends},
     }

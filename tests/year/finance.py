@@ -10,7 +10,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from decimal import ROUND_HALF_UP, Decimal
 from itertools import groupby
 from typing import Any
@@ -277,8 +277,8 @@ class Finance(Stripe):
 
     def ageing(self, day: date) -> Figures:
         """What is open at the end of a day, by currency and days past due."""
-        after = datetime(day.year, day.month, day.day, tzinfo=self.zone)
-        limit = int(after.timestamp()) + 86400
+        after = day + timedelta(days=1)  # not 86,400 seconds, twice a year
+        limit = int(datetime(after.year, after.month, after.day, tzinfo=self.zone).timestamp())
         found: Figures = defaultdict(Counter)
         for made in self.invoices.values():
             passed = made["status_transitions"]
