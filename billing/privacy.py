@@ -90,6 +90,7 @@ _COLUMNS = {
     ),
     "billing_credit_lots": "I user_id source price_id; N origin currency",
     "billing_credit_uses": "I user_id; N purpose currency",
+    "billing_credit_spenders": "I user_id; N spent",
     "billing_credit_flows": "N item currency",
     "billing_credit_positions": "I user_id",
     "lead_credits": "I user_id",

@@ -74,6 +74,7 @@ TONES = {
 Column = Callable[[Any, Any], str]
 
 
+@lru_cache(maxsize=1_000, typed=True)  # a SafeString is another text than the str that equals it
 def label(text: str, tone: str = "") -> SafeString:
     """Words on a coloured ground. `tone`: success, info, warning, danger or none."""
     return mark_safe(  # noqa: S308  (rendered by a template, which escapes)

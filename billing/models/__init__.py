@@ -20,6 +20,7 @@ from billing.models.credit_lots import (
     CreditLot,
     CreditPosition,
     CreditProgress,
+    CreditSpender,
     CreditUse,
 )
 from billing.models.credits import CreditEntry, CreditPrice, LeadClaim, LeadCredits
@@ -86,6 +87,7 @@ __all__ = [
     "CreditPosition",
     "CreditPrice",
     "CreditProgress",
+    "CreditSpender",
     "CreditUse",
     "ErasedObject",
     "ExportChange",

@@ -4,8 +4,48 @@ All of it is derived from `credit_entries` (billing.revenue.credits), and can be
 from there. Credits are whole numbers, money minor units, times UTC.
 """
 
+import pgtrigger
+from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models.functions import Now
+
+SPENT = ("claim", "sql")
+"""Purposes of a use that spent credits on leads: not refunds, disputes and corrections."""
+MONTH_OF = """
+    (extract(year FROM {at} AT TIME ZONE 'UTC')::int * 12
+     + extract(month FROM {at} AT TIME ZONE 'UTC')::int)
+"""
+"""SQL of the number of a moment's month, UTC."""
+SPENT_BY_MONTH = f"""
+    WITH months AS (
+        SELECT user_id, {MONTH_OF.format(at="at")} AS month, sum(credits) AS credits
+        FROM billing_credit_uses
+        WHERE purpose IN {SPENT} AND {{where}}
+        GROUP BY 1, 2
+    ), bounds AS (
+        SELECT user_id, min(month) AS first_month, max(month) AS last_month
+        FROM months GROUP BY user_id
+    )
+    SELECT user_id, first_month, last_month, array_agg(spent ORDER BY month) AS spent
+    FROM (
+        SELECT user_id, first_month, last_month, month,
+               sum(credits) OVER (PARTITION BY user_id ORDER BY month)::float8 AS spent
+        FROM bounds CROSS JOIN LATERAL generate_series(first_month, last_month) AS month
+        LEFT JOIN months USING (user_id, month)
+    ) by_month
+    GROUP BY user_id, first_month, last_month
+"""  # noqa: S608  (the names stand here)
+"""SQL of the rows of `billing_credit_spenders` of the users of `where`."""
+_SPEND = f"""
+    INSERT INTO billing_credit_spenders AS s (user_id, first_month, last_month, spent)
+    SELECT * FROM ({SPENT_BY_MONTH.format(where="user_id IN (SELECT user_id FROM new_rows)")}) found
+    ORDER BY user_id
+    ON CONFLICT (user_id) DO UPDATE SET first_month = excluded.first_month,
+        last_month = excluded.last_month, spent = excluded.spent
+    WHERE (s.first_month, s.last_month, s.spent)
+          IS DISTINCT FROM (excluded.first_month, excluded.last_month, excluded.spent);
+    RETURN NULL;
+"""  # noqa: S608
 
 
 class CreditLot(models.Model):
@@ -78,9 +118,50 @@ class CreditUse(models.Model):
             models.Index("user_id", name="billing_credit_uses_user"),
             models.Index("at", "id", name="billing_credit_uses_at"),
         ]
+        triggers = [
+            pgtrigger.Trigger(
+                name="spenders_insert",
+                level=pgtrigger.Statement,
+                when=pgtrigger.After,
+                operation=pgtrigger.Insert,
+                referencing=pgtrigger.Referencing(new="new_rows"),
+                func=_SPEND,
+            ),
+            pgtrigger.Trigger(
+                name="spenders_truncate",
+                level=pgtrigger.Statement,
+                when=pgtrigger.After,
+                operation=pgtrigger.Truncate,
+                func="DELETE FROM billing_credit_spenders; RETURN NULL;",
+            ),
+        ]
 
     def __str__(self) -> str:
         return f"{self.credits} of lot {self.lot_id}"
+
+
+class CreditSpender(models.Model):
+    """What a user has spent on leads by the end of each month of UTC.
+
+    The months are those from `first_month` up to and with `last_month`, in which they spent first
+    and last, by number (MONTH_OF). `spent` has a sum for each, of all that was spent by its end, so
+    that what was spent in any months is one less another, and a year of all users is read from a
+    row for each. The sums are float8, which any number fits: they order users, and figures come
+    from the uses. A trigger of the uses keeps it, which are only ever added or all forgotten.
+    """
+
+    user_id = models.TextField(primary_key=True)
+    first_month = models.IntegerField()
+    last_month = models.IntegerField()
+    spent = ArrayField(models.FloatField())
+
+    class Meta:
+        db_table = "billing_credit_spenders"
+        default_permissions = ()
+        indexes = [models.Index("last_month", name="billing_credit_spenders_last")]
+
+    def __str__(self) -> str:
+        return f"{self.user_id} spent {self.spent[-1]:.0f}"
 
 
 class CreditFlow(models.Model):

@@ -20,7 +20,9 @@ APPLICATION, ANALYST = "billing_application", "billing_analyst"
 ROLES = (OWNER, BACKOFFICE, APPLICATION, ANALYST)
 
 APPEND_ONLY = (m.BillingEvent, m.CreditEntry, m.AuditLink, m.IncidentEntry)
-DERIVED_ANEW = (m.CreditLot, m.CreditUse, m.CreditFlow, m.CreditPosition, m.CreditProgress)
+DERIVED_ANEW = (
+    m.CreditLot, m.CreditUse, m.CreditSpender, m.CreditFlow, m.CreditPosition, m.CreditProgress,
+)  # fmt: skip
 """What the ledger's lots are made of: emptied, and derived again."""
 
 READ_BY_APPLICATION: tuple[type[models.Model], ...] = (
@@ -65,6 +67,7 @@ READ_BY_ANALYST: Mapping[type[models.Model], tuple[str, ...]] = {
     m.MrrDay: (),
     m.CreditLot: (),
     m.CreditUse: (),
+    m.CreditSpender: (),
     m.CreditFlow: (),
 }
 

@@ -225,12 +225,14 @@ def fill(sizes: Sizes) -> None:
     from django.conf import settings
     from django.db import connection
 
+    from billing.models.credit_lots import SPENT_BY_MONTH
     from billing.revenue import balance_days, revenue_days
     from billing.revenue.credits.statements import SPANS
     from billing.revenue.mrr.days import BEGINNING, DAY
 
     given: dict[str, Any] = vars(sizes) | {"begin": begin(), "zone": settings.REPORT_TIME_ZONE}
-    ledger = LEDGER.format(last=BLOCKS - 1, turns=TURNS, spans=SPANS)
+    ledger = LEDGER.format(last=BLOCKS - 1, turns=TURNS, spans=SPANS,
+                           spenders=SPENT_BY_MONTH.format(where="true"))  # fmt: skip
     with connection.cursor() as cursor:
         cursor.execute("SET session_replication_role = replica")  # no triggers
         cursor.execute("SET synchronous_commit = off; SET maintenance_work_mem = '512MB'")

@@ -50,5 +50,7 @@ INSERT INTO billing_credit_positions (user_id, entry_id)
 SELECT 'u_' || customer, max(id) FROM bench_ledger GROUP BY customer;
 INSERT INTO billing_credit_progress (id, floor, candidate)
 SELECT 1, max(id), max(id) FROM bench_ledger
-ON CONFLICT (id) DO UPDATE SET floor = excluded.floor, candidate = excluded.candidate
+ON CONFLICT (id) DO UPDATE SET floor = excluded.floor, candidate = excluded.candidate;
+INSERT INTO billing_credit_spenders (user_id, first_month, last_month, spent)
+{spenders} ORDER BY user_id
 """

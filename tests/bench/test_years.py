@@ -35,6 +35,9 @@ MAY_BE_READ = {
     *("billing_bridge_days", "billing_balance_days", "billing_mrr_days", "billing_payouts"),
     # Of who got entries since the last refresh: here, everybody.
     "billing_credit_positions",
+    # A row for each user who spent: who spent most is found among those who did in these months,
+    # by the index of when they spent last. Here, everybody has.
+    "billing_credit_spenders",
 }
 
 

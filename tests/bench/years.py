@@ -155,9 +155,9 @@ def people_and_searches() -> Iterator[Page]:
 
 
 def of_finance() -> Iterator[Page]:
-    """Finance's pages, which are to be as quick as all others, but for one."""
-    for name, address, target in (*finance.pages(), *finance.behind_each()):
-        yield name, address, target if name == finance.HEAVIEST else TARGET
+    """Finance's pages, which are to be as quick as all others."""
+    for name, address, _ in (*finance.pages(), *finance.behind_each()):
+        yield name, address, TARGET
 
 
 def lists(user: Any, model: Any, shown: Any) -> Iterator[Page]:

@@ -24,7 +24,7 @@ WATCHERS = "^billing_(alert|watched|reconciliation|findings|request_pace|rate_li
 # What the worker reads and derives every ten minutes, whatever it has had until then.
 TIMED = (
     "^billing_(balance_|bridge_days|payouts|revenue_(entries|days|hours)|subscription_states"
-    "|subscriptions_read|mrr_|invoice_dunning|credit_(lots|uses|flows|positions|progress))"
+    "|subscriptions_read|mrr_|invoice_dunning|credit_(lots|uses|spenders|flows|positions|progress))"
 )
 # References by dj-stripe's surrogate ids: column and parent of a table.
 REFERENCES = """

@@ -284,6 +284,8 @@ PLANTED = {
     "UPDATE billing_credit_lots SET paid = paid + 1": ["Lot ", "Lot "],
     "DELETE FROM billing_credit_lots WHERE user_id = 'bob'": ["Lot ", "Balance of user bob"],
     "UPDATE billing_credit_uses SET value = 0": ["Use of lot "],
+    "UPDATE billing_credit_spenders SET spent = '{7}'": ["What user ada "],
+    "DELETE FROM billing_credit_spenders": ["What user ada "],
     "UPDATE billing_credit_flows SET sold = 0 WHERE item = 'pack'": ["Flow ", "Flow of the day "],
     """INSERT INTO billing_credit_lots (entry_id, user_id, at, credits, origin)
        VALUES (0, 'zoe', now(), 7, 'free')""": ["Lot "],

@@ -89,6 +89,7 @@ LEFT_OUT: dict[type[Model], str] = {
     m.MrrDay: _DERIVED,
     m.CreditLot: _DERIVED,
     m.CreditUse: _DERIVED,
+    m.CreditSpender: _DERIVED,
     m.CreditFlow: _DERIVED,
     m.CreditPosition: _DERIVED,
     m.CreditProgress: _DERIVED,

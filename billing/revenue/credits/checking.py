@@ -7,6 +7,7 @@ from typing import Any
 from django.db import transaction
 
 from billing.database import cursor
+from billing.models.credit_lots import SPENT_BY_MONTH
 from billing.revenue.credits import statements
 from billing.revenue.credits.lots import LOCK, USERS
 from billing.revenue.credits.staging import stage
@@ -82,6 +83,15 @@ _OVERUSED = f"""
     WHERE u.credits > l.credits OR u.value > paid OR u.credits = l.credits AND u.value <> paid
     ORDER BY entry_id LIMIT %(most)s
 """  # noqa: S608
+_SPENDERS = f"""
+    WITH derived AS ({SPENT_BY_MONTH.format(where=_OF_THESE)}), stored AS (
+        SELECT user_id, first_month, last_month, spent FROM billing_credit_spenders
+        WHERE {_OF_THESE}
+    )
+    SELECT 'What user ' || user_id || ' spent', derived::text, stored::text
+    FROM derived FULL JOIN stored USING (user_id) WHERE derived IS DISTINCT FROM stored
+    ORDER BY user_id LIMIT %(most)s
+"""  # noqa: S608
 _STAGE_FLOWS = f"""
     INSERT INTO stage_flows
     WITH moved (at, item, currency, credits, owed, sold, lot_credits, value) AS (
@@ -136,7 +146,7 @@ def _differences() -> Iterator[dict[str, Any]]:
         these = {"after": after, "last": last}
         with cursor() as bound:
             bound.execute(_STAGE_FLOWS, these)
-        for sql in (_LOTS, _USES, _OVERUSED, _BALANCES):
+        for sql in (_LOTS, _USES, _SPENDERS, _OVERUSED, _BALANCES):
             yield from _told(sql, these)
     yield from _told(_FLOWS, {})
 

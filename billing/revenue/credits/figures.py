@@ -1,17 +1,16 @@
 """The figures of credits over the periods of a report, added up from `billing_credit_flows`."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from billing.database import adding_up, rows
+from billing.database import rows
+from billing.models.credit_lots import SPENT
 from billing.revenue.periods import EDGES, Periods
 
-SPENT = ("claim", "sql")
 BACK = ("refund", "dispute")
 BOUGHT = ("pack", "subscription")
-HEAVIEST = 20  # users
 
 # Whole days of UTC where a period holds all of one; quarters of the days in which periods end.
 _FLOWS = f"""
@@ -37,16 +36,6 @@ _LEADS = """
         WHERE claimed_at >= since AND claimed_at < until AND status = 'succeeded'
     ) claimed WHERE leads > 0
 """
-_SPENT = "at >= %(since)s AND at < %(until)s AND purpose IN ('claim', 'sql')"
-_HEAVIEST = f"""
-    WITH heaviest AS (
-        SELECT user_id, sum(credits) AS spent FROM billing_credit_uses WHERE {_SPENT}
-        GROUP BY user_id ORDER BY spent DESC, user_id LIMIT %(most)s
-    )
-    SELECT user_id, spent, currency, sum(credits) AS credits, sum(value)::bigint AS value
-    FROM heaviest JOIN billing_credit_uses USING (user_id) WHERE {_SPENT}
-    GROUP BY user_id, spent, currency ORDER BY spent DESC, user_id, currency
-"""  # noqa: S608
 _OUTSTANDING = """
     SELECT (SELECT coalesce(sum(lot_credits), 0) FROM billing_credit_flows WHERE is_day) AS lots,
            (SELECT coalesce(sum(credits + owed), 0) FROM billing_credit_flows WHERE is_day)
@@ -204,18 +193,6 @@ def figures(periods: Periods) -> Figures:
         by_currency[row["currency"]][row["period"]].add(row["item"], row)
     leads = {row["period"]: (row["leads"], row["credits"]) for row in rows(_LEADS, window)}
     return Figures(periods, everything, by_currency, leads)
-
-
-def heaviest(periods: Periods) -> Iterator[dict[str, Any]]:
-    """Who spent most credits, and what had been paid for them: a row for each currency.
-
-    It adds up every user: of a year, and of 200,000 users, half a second. It begins when read.
-    """
-    window = {"since": periods.since, "until": periods.until, "most": HEAVIEST}
-    with adding_up():
-        found = rows(_HEAVIEST, window)
-    for row in found:
-        yield row | {"spent": int(row["spent"]), "credits": int(row["credits"])}
 
 
 def outstanding() -> dict[str, int]:

@@ -5,10 +5,12 @@ from collections.abc import Mapping, Sequence
 from django.utils import timezone
 
 from billing.models import ReconciliationRun
+from billing.models.credit_lots import SPENT
 from billing.revenue.asked import Asked
 from billing.revenue.credits import columns
 from billing.revenue.credits.behind import FREE, behind, drill
-from billing.revenue.credits.figures import BACK, BOUGHT, SPENT, figures, heaviest, outstanding
+from billing.revenue.credits.figures import BACK, BOUGHT, figures, outstanding
+from billing.revenue.credits.heaviest import MOST, heaviest
 from billing.revenue.report import ChartOf, Drill, Report, Row, Table, View
 
 TIES = "Outstanding credits tie to the ledger and to the balances."
@@ -163,7 +165,7 @@ def _heaviest(asked: Asked, *, claims: int = 0) -> Table:
         "Heaviest users",
         columns.HEAVIEST,
         heaviest(asked.periods),
-        about="The 20 users who spent most credits in these days.",
+        about=f"The {MOST} users who spent most credits in these days.",
         drill=_behind_user,
         apart=drill("heaviest") if claims > AT_ONCE else None,
     )
