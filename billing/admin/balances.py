@@ -118,6 +118,7 @@ class EntryAdmin(ReadOnlyAdmin):
     )
     search_fields = ("user_id",)
     search_help_text = "User, email, customer, or what was bought"
+    ordering = ("-created_at", "-id")  # as an index of each kind has it, however long ago it was
     empty_text = "Every change of a balance is written here by the database itself."
     fieldsets = (
         (None, {"fields": ("user", "change", "owed_change", "after", "owed_words")}),

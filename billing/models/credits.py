@@ -165,7 +165,7 @@ class CreditEntry(models.Model):
         indexes = [
             models.Index("user_id", "id", name="credit_entries_user"),
             models.Index("created_at", "id", name="credit_entries_created"),
-            models.Index("kind", "created_at", name="credit_entries_kind"),
+            models.Index("kind", "created_at", "id", name="credit_entries_of_kind"),
         ]
         triggers = [append_only()]
 
