@@ -6,18 +6,25 @@ large database.
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any, TypeVar
 
-from django.db.models import Model, Q, QuerySet
+from django.db.models import F, Model, Q, QuerySet
 from django.db.models.fields.json import KT
 
-from billing.diagnosis.search import search
+from billing.diagnosis.search import PART, search
 from billing.models import BillingCustomer, BillingEvent
 
 Row = TypeVar("Row", bound=Model)
 
 MOST_PEOPLE = 200  # customers that one search may stand for
+FEW = 2_000  # of whom a part of an email or name is looked up first, and then put in order
 ALL = 2**31  # rows
+
+# The newest first, in words of which no index has the order: those who match are found by an index
+# of what they match and sorted, however many PostgreSQL takes them for. It would go through all
+# customers from the newest where it thinks that many match, and all of those may be old.
+_SORTED = ((F("created_at") + timedelta()).desc(), F("id").desc())
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +42,10 @@ def people(term: str) -> People:
     """Those whom an email (or how it begins), a user's id or a customer's id names."""
     rows = BillingCustomer.objects.filter(
         Q(email__istartswith=term) | Q(user_id=term) | Q(stripe_customer_id=term)
-    ).values_list("stripe_customer_id", "user_id")[:MOST_PEOPLE]
-    found = list(rows)
+    )
+    if len(term) >= PART:
+        rows = rows.order_by(*_SORTED)
+    found = list(rows.values_list("stripe_customer_id", "user_id")[:MOST_PEOPLE])
     return People(
         frozenset(customer for customer, _ in found),
         frozenset(user for _, user in found if user) | {term},
@@ -84,12 +93,17 @@ def ids(found: QuerySet[Any]) -> QuerySet[Any]:
 
 
 def find_customers(rows: QuerySet[BillingCustomer], term: str) -> QuerySet[BillingCustomer]:
-    """Customers by all that the search knows them by; by a part of an email or name, all."""
+    """Customers by all that the search knows them by; by a part of an email or name, all.
+
+    The few who have it are looked up first, for the reason of `_SORTED`.
+    """
     found = search(term)
     ids = [i for hit in found.hits for i in hit.person.customer_ids]
     matches = Q(stripe_customer_id__in=ids)
     if found.more:
-        matches |= Q(email__icontains=term) | Q(name__icontains=term)
+        part = Q(email__icontains=term) | Q(name__icontains=term)
+        few = list(rows.filter(part).order_by().values_list("pk", flat=True)[: FEW + 1])
+        matches |= Q(pk__in=few) if len(few) <= FEW else part
     return rows.filter(matches)
 
 
