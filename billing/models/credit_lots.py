@@ -11,14 +11,13 @@ from django.db.models.functions import Now
 
 SPENT = ("claim", "sql")
 """Purposes of a use that spent credits on leads: not refunds, disputes and corrections."""
-MONTH_OF = """
-    (extract(year FROM {at} AT TIME ZONE 'UTC')::int * 12
-     + extract(month FROM {at} AT TIME ZONE 'UTC')::int)
+_MONTH = """
+    (extract(year FROM at AT TIME ZONE 'UTC')::int * 12
+     + extract(month FROM at AT TIME ZONE 'UTC')::int)
 """
-"""SQL of the number of a moment's month, UTC."""
 SPENT_BY_MONTH = f"""
     WITH months AS (
-        SELECT user_id, {MONTH_OF.format(at="at")} AS month, sum(credits) AS credits
+        SELECT user_id, {_MONTH} AS month, sum(credits) AS credits
         FROM billing_credit_uses
         WHERE purpose IN {SPENT} AND {{where}}
         GROUP BY 1, 2
@@ -144,10 +143,11 @@ class CreditSpender(models.Model):
     """What a user has spent on leads by the end of each month of UTC.
 
     The months are those from `first_month` up to and with `last_month`, in which they spent first
-    and last, by number (MONTH_OF). `spent` has a sum for each, of all that was spent by its end, so
-    that what was spent in any months is one less another, and a year of all users is read from a
-    row for each. The sums are float8, which any number fits: they order users, and figures come
-    from the uses. A trigger of the uses keeps it, which are only ever added or all forgotten.
+    and last, by number: 12 for each year, and that of the year. `spent` has a sum for each, of all
+    that was spent by its end, so that what was spent in any months is one less another, and a year
+    of all users is read from a row for each. The sums are float8, which any number fits: they order
+    users, and figures come from the uses. A trigger of the uses keeps it, which are only ever added
+    or all forgotten.
     """
 
     user_id = models.TextField(primary_key=True)

@@ -77,7 +77,7 @@ def _by_index() -> None:
 
 
 def _number(moment: datetime) -> int:
-    """Of a moment's month: billing.models.credit_lots.MONTH_OF."""
+    """Of a moment's month, as in CreditSpender."""
     return moment.year * 12 + moment.month
 
 
