@@ -83,13 +83,13 @@ def found_first(rows: QuerySet[Row], found: QuerySet[Row]) -> QuerySet[Row]:
     return rows.filter(pk__in=ids(found))
 
 
-def ids(found: QuerySet[Any]) -> QuerySet[Any]:
-    """The ids of a few rows, for a query that PostgreSQL looks at by itself.
+def ids(found: QuerySet[Any], most: int = ALL) -> QuerySet[Any]:
+    """The ids of a few rows, in no order, for a query that PostgreSQL looks at by itself.
 
     Together with an order and a page's length it would go through all rows in that order until
     the page is full, which comes late where what is looked for is old.
     """
-    return found.order_by().values("pk")[:ALL]
+    return found.order_by().values_list("pk", flat=True)[:most]
 
 
 def find_customers(rows: QuerySet[BillingCustomer], term: str) -> QuerySet[BillingCustomer]:
@@ -98,11 +98,11 @@ def find_customers(rows: QuerySet[BillingCustomer], term: str) -> QuerySet[Billi
     The few who have it are looked up first, for the reason of `_SORTED`.
     """
     found = search(term)
-    ids = [i for hit in found.hits for i in hit.person.customer_ids]
-    matches = Q(stripe_customer_id__in=ids)
+    shown = [i for hit in found.hits for i in hit.person.customer_ids]
+    matches = Q(stripe_customer_id__in=shown)
     if found.more:
         part = Q(email__icontains=term) | Q(name__icontains=term)
-        few = list(rows.filter(part).order_by().values_list("pk", flat=True)[: FEW + 1])
+        few = list(ids(rows.filter(part), FEW + 1))
         matches |= Q(pk__in=few) if len(few) <= FEW else part
     return rows.filter(matches)
 
