@@ -7,6 +7,7 @@ from django.test.utils import CaptureQueriesContext
 from billing.diagnosis import narrowing
 from billing.models import BillingCustomer
 from tests.admin import rows
+from tests.support.plans import plan
 
 pytestmark = pytest.mark.django_db
 
@@ -15,11 +16,7 @@ def plan_of(term: str) -> str:
     """How people are looked up where PostgreSQL would rather not sort."""
     with CaptureQueriesContext(connection) as asked:
         narrowing.people(term)
-    with connection.cursor() as cursor:
-        for unwanted in ("seqscan", "sort", "incremental_sort"):
-            cursor.execute(f"SET LOCAL enable_{unwanted} = off")
-        cursor.execute(f"EXPLAIN {asked[0]['sql']}")
-        return "\n".join(line for (line,) in cursor.fetchall())
+    return "\n".join(plan(asked[0]["sql"], "seqscan", "sort", "incremental_sort"))
 
 
 def test_people_are_found_by_what_they_match_and_not_from_the_newest_on() -> None:

@@ -9,6 +9,7 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from billing.reconciliation import books, measures
+from tests.support.plans import plan
 
 LARGE = re.compile(
     r"Seq Scan on (billing_(?:purchases|payments|invoice_payments|invoices|inbox|events|customers)"
@@ -21,13 +22,8 @@ def scans_in_subplans(sql: str) -> list[str]:
 
     Scans are forbidden here, so that those that are left have no index that would serve.
     """
-    with connection.cursor() as cursor:
-        cursor.execute("SET LOCAL enable_seqscan = off")
-        cursor.execute(f"EXPLAIN {sql}")
-        lines = [line for (line,) in cursor.fetchall()]
-        cursor.execute("SET LOCAL enable_seqscan = on")
     found, subplan = [], None
-    for line in lines:
+    for line in plan(sql, "seqscan"):
         depth = len(line) - len(line.lstrip())
         if subplan is not None and depth <= subplan:
             subplan = None
@@ -59,8 +55,7 @@ def test_the_grants_of_a_purchase_are_looked_up() -> None:
     now = timezone.now()
     with CaptureQueriesContext(connection) as asked:
         list(books.lost_grants(now - timedelta(days=2), now))
-    with connection.cursor() as cursor:
-        cursor.execute("SET LOCAL enable_seqscan = off")
-        cursor.execute(f"EXPLAIN {asked[0]['sql']}")
-        plan = "\n".join(line for (line,) in cursor.fetchall())
-    assert re.search(r"credit_entries_source on credit_entries .*\n\s+Index Cond: \(source =", plan)
+    lines = "\n".join(plan(asked[0]["sql"], "seqscan"))
+    assert re.search(
+        r"credit_entries_source on credit_entries .*\n\s+Index Cond: \(source =", lines
+    )

@@ -15,6 +15,7 @@ from billing.models import CreditSpender, CreditUse
 from billing.revenue.credits import checking, lots
 from billing.revenue.credits.heaviest import MOST, heaviest
 from billing.revenue.periods import Periods
+from tests.support.plans import plan
 
 pytestmark = pytest.mark.django_db
 
@@ -106,12 +107,9 @@ def test_a_year_reads_no_use_of_its_whole_months_but_of_those_who_are_told() -> 
     with CaptureQueriesContext(connection) as asked:
         told(date(2026, 1, 1), date(2026, 12, 31))
     [sql] = [query["sql"] for query in asked if "billing_credit_spenders" in query["sql"]]
-    with connection.cursor() as cursor:
-        cursor.execute("SET LOCAL enable_seqscan = off")
-        cursor.execute(f"EXPLAIN {sql}")
-        plan = "\n".join(line for (line,) in cursor.fetchall())
-    assert "billing_credit_spenders_last" in plan
-    assert "Seq Scan" not in plan
+    lines = "\n".join(plan(sql, "seqscan"))
+    assert "billing_credit_spenders_last" in lines
+    assert "Seq Scan" not in lines
 
 
 USES = st.lists(
