@@ -14,7 +14,8 @@ from django.conf import settings
 from django.contrib import admin
 from django.http import HttpRequest
 from django.template.loader import render_to_string
-from django.urls import reverse
+
+from billing.addresses import address
 
 STYLE = re.compile(r"<style[^>]*>(.*?)</style>", re.DOTALL)
 UNFOLD_PAGES = ("/admin/",)
@@ -24,7 +25,7 @@ def policy_for(request: HttpRequest) -> str:
     """What a page at this address may load, where its view says nothing else."""
     if not request.path.startswith(UNFOLD_PAGES):
         return bare_policy()
-    if request.path == reverse("mfa_activate_totp"):
+    if request.path == address("mfa_activate_totp"):
         return unfold_policy("'self' data:")  # the code to scan is in the page, and in no address
     return unfold_policy()
 

@@ -3,9 +3,9 @@
 from typing import Any
 
 from django.http import HttpRequest
-from django.urls import reverse, reverse_lazy
 from django.utils.text import format_lazy
 
+from billing.addresses import address, lazy_address
 from billing.permissions import VIEW_ACCESS, VIEW_FINANCE
 
 
@@ -18,7 +18,7 @@ def entry(title: str, icon: str, model: str) -> dict[str, Any]:
     return {
         "title": title,
         "icon": icon,
-        "link": reverse_lazy(f"admin:billing_{model}_changelist"),
+        "link": lazy_address(f"admin:billing_{model}_changelist"),
         "permission": may_view,
     }
 
@@ -28,7 +28,7 @@ def report(title: str, icon: str, name: str) -> dict[str, Any]:
     return {
         "title": title,
         "icon": icon,
-        "link": reverse_lazy("admin_finance:report", args=[name]),
+        "link": lazy_address("admin_finance:report", name),
         "permission": lambda request: request.user.has_perm(VIEW_FINANCE),
     }
 
@@ -36,13 +36,13 @@ def report(title: str, icon: str, name: str) -> dict[str, Any]:
 def shows_incidents(request: HttpRequest) -> bool:
     """Whether the page is of an incident: what to do in an emergency stands below its list."""
     path = request.path
-    listed = path.startswith(reverse("admin:billing_incident_changelist"))
-    return listed and path != reverse("admin:billing_emergencies")
+    listed = path.startswith(address("admin:billing_incident_changelist"))
+    return listed and path != address("admin:billing_emergencies")
 
 
 def shows_operations(request: HttpRequest, *, requested: bool) -> bool:
     """Whether the page is the list of operations: those that wait for approval, or all."""
-    listed = request.path.startswith(reverse("admin:billing_operationrecord_changelist"))
+    listed = request.path.startswith(address("admin:billing_operationrecord_changelist"))
     return listed and (request.GET.get("status") == "requested") is requested
 
 
@@ -53,7 +53,7 @@ SIDEBAR: dict[str, Any] = {
         {
             "title": "Billing",
             "items": [
-                {"title": "Home", "icon": "home", "link": reverse_lazy("admin:index")},
+                {"title": "Home", "icon": "home", "link": lazy_address("admin:index")},
                 entry("Customers", "person", "billingcustomer"),
                 entry("Subscriptions", "autorenew", "billingsubscription"),
                 entry("Invoices", "receipt_long", "billinginvoice"),
@@ -99,7 +99,7 @@ SIDEBAR: dict[str, Any] = {
                 {
                     "title": "Emergencies",
                     "icon": "emergency",
-                    "link": reverse_lazy("admin:billing_emergencies"),
+                    "link": lazy_address("admin:billing_emergencies"),
                     "permission": lambda request: request.user.has_module_perms("billing"),
                 },
                 {
@@ -132,7 +132,7 @@ SIDEBAR: dict[str, Any] = {
                     "active": lambda request: shows_operations(request, requested=True),
                     "link": format_lazy(
                         "{}?status=requested",
-                        reverse_lazy("admin:billing_operationrecord_changelist"),
+                        lazy_address("admin:billing_operationrecord_changelist"),
                     ),
                 },
                 entry("Bulk jobs", "checklist", "bulkjob"),
@@ -148,7 +148,7 @@ SIDEBAR: dict[str, Any] = {
                 {
                     "title": title,
                     "icon": icon,
-                    "link": reverse_lazy(name),
+                    "link": lazy_address(name),
                     "permission": lambda request: request.user.has_perm(VIEW_ACCESS),
                 }
                 for title, icon, name in (

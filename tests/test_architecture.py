@@ -13,7 +13,7 @@ PACKAGE = ROOT / "billing"
 LAYERS = (
     (
         *("models", "formatting", "permissions", "database", "privacy", "signed_links"),
-        *("log_context", "tracing", "rate_limits", "resumable"),
+        *("log_context", "tracing", "rate_limits", "resumable", "addresses"),
     ),
     ("access",),
     ("gateway",),

@@ -8,9 +8,9 @@ from django.contrib import messages
 from django.contrib.auth import logout
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import redirect
-from django.urls import reverse
 
 from billing.access import second_factor, sessions
+from billing.addresses import address
 
 Respond = Callable[[HttpRequest], HttpResponse]
 
@@ -34,7 +34,7 @@ OPEN = {
 
 def is_admin(request: HttpRequest) -> bool:
     """Whether it is a page of the admin, by somebody who is logged in."""
-    return request.path.startswith(reverse("admin:index")) and request.user.is_authenticated
+    return request.path.startswith(address("admin:index")) and request.user.is_authenticated
 
 
 class SessionLimits:

@@ -14,11 +14,12 @@ from urllib.parse import quote, urlencode
 from django.contrib.admin.utils import quote as quote_pk
 from django.db.models import Model
 from django.template.loader import render_to_string
-from django.urls import get_script_prefix, reverse
 from django.utils import timezone
 from django.utils.html import format_html
+from django.utils.http import RFC3986_SUBDELIMS
 from django.utils.safestring import SafeString, mark_safe
 
+from billing.addresses import address
 from billing.formatting import (
     format_age,
     format_money,
@@ -29,6 +30,7 @@ from billing.formatting import (
 EMPTY = "–"
 LONG_ID = 18  # characters, more than which a list shortens
 BRIEF = 60  # characters of a text that a list shows
+A_ROW = "A-ROW"  # stands for a row's key in the address of all pages of a table
 LINK = "text-primary-600 dark:text-primary-400 underline"
 DASHBOARD = "https://dashboard.stripe.com"
 
@@ -107,26 +109,19 @@ def quick_link(url: str, text: str) -> str:
 
 def changelist_url(model: type[Model], **query: str) -> str:
     """A model's list, filtered by `query`."""
-    url = reverse(f"admin:{model._meta.label_lower.replace('.', '_')}_changelist")
+    url = address(f"admin:{model._meta.label_lower.replace('.', '_')}_changelist")
     return f"{url}?{urlencode(query)}" if query else url
 
 
 def page_url(row: Model) -> str:
     """A row's own page."""
-    return reverse(
-        f"admin:{row._meta.label_lower.replace('.', '_')}_change", args=[quote_pk(row.pk)]
-    )
+    pattern = address(f"admin:{row._meta.label_lower.replace('.', '_')}_change", A_ROW)
+    return pattern.replace(A_ROW, quote(str(quote_pk(row.pk)), safe=RFC3986_SUBDELIMS + "/~:@"))
 
 
 def open_url(**query: str) -> str:
     """The page of what has a Stripe id (`id`) or is a user (`user`), whichever it is."""
-    return f"{_open_path(get_script_prefix())}?{urlencode(query)}"
-
-
-@lru_cache
-def _open_path(prefix: str) -> str:
-    """A page has some thousand such links: it is looked up once where the site is served."""
-    return reverse("admin:billing_open")
+    return f"{address('admin:billing_open')}?{urlencode(query)}"
 
 
 def stripe_id(value: str | None, *, words: str = "") -> str:

@@ -17,11 +17,11 @@ from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse, QueryDict
 from django.shortcuts import redirect
 from django.template.response import TemplateResponse
-from django.urls import reverse
 from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.http import require_http_methods
 
 from billing import tasks
+from billing.addresses import address
 from billing.admin.account_forms import (
     ChangeRightsForm,
     ResetSecondFactorForm,
@@ -122,8 +122,8 @@ class OperationPage:
         """Where it is, with some of the form's answers."""
         query = QueryDict(mutable=True)
         query.update(answers or {})
-        address = reverse("admin:billing_operation", args=[self.name])
-        return f"{address}?{query.urlencode()}" if query else address
+        path = address("admin:billing_operation", self.name)
+        return f"{path}?{query.urlencode()}" if query else path
 
 
 SYNC = OperationPage("sync", "sync", SyncForm, "Sync from Stripe")

@@ -13,9 +13,10 @@ from django.contrib import admin
 from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
-from django.urls import URLPattern, path, reverse
+from django.urls import URLPattern, path
 from django.views.decorators.http import require_GET
 
+from billing.addresses import address
 from billing.admin import cells
 from billing.admin.cells import Column
 from billing.admin.findings import fix_url, page_of
@@ -48,7 +49,7 @@ class ShownEvent:
 
 def url_of(kind: Kind, stripe_id: str) -> str:
     """The page that compares an object of Stripe's."""
-    return f"{reverse(f'admin:billing_{kind}_sides')}?{urlencode({'id': stripe_id})}"
+    return f"{address(f'admin:billing_{kind}_sides')}?{urlencode({'id': stripe_id})}"
 
 
 def button(kind: Kind, stripe_id: str) -> ShownOffer:

@@ -6,10 +6,10 @@ from django.conf import settings
 from django.contrib import admin
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
-from django.urls import reverse
 from unfold.widgets import INPUT_CLASSES
 
 from billing.access import second_factor, throttling
+from billing.addresses import address
 from billing.formatting import format_time
 
 # Where allauth's views answer, which know nothing of the admin.
@@ -18,7 +18,7 @@ PREFIXES = ("admin:login", "access_home")
 
 def context(request: HttpRequest) -> dict[str, Any]:
     """What Unfold's layouts need, on allauth's pages."""
-    if not request.path.startswith(tuple(reverse(name) for name in PREFIXES)):
+    if not request.path.startswith(tuple(address(name) for name in PREFIXES)):
         return {}
     return {
         **admin.site.each_context(request),
