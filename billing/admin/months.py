@@ -119,7 +119,8 @@ class MonthAdmin(ReadOnlyAdmin):
 
     @display(description="Came since")
     def since(self, row: MonthClose) -> str:
-        return since_words(row.later) or cells.EMPTY
+        later = row.later.items()
+        return since_words({kind: sum(sums["count"] for sums in found) for kind, found in later})
 
     @display(description="Signed")
     def signed_words(self, row: MonthClose) -> str:
@@ -148,14 +149,16 @@ class MonthAdmin(ReadOnlyAdmin):
         )
         return annotated
 
-    def headline(self, row: MonthClose) -> tuple[str, str]:
+    def headline(self, row: Any) -> tuple[str, str]:
         if row.state != State.CLOSED:
             return "", ""
-        words = since_words(closing.later(row))
-        return (f"It is closed. Since then: {words}.", "warning") if words else ("", "")
+        counts = {kind: found[0]["in_all"] for kind, found in row.came_since.items() if found}
+        words = f"It is closed. Since then: {since_words(counts)}."
+        return (words, "warning") if counts else ("", "")
 
-    def page_context(self, request: HttpRequest, row: MonthClose) -> dict[str, Any]:
+    def page_context(self, request: HttpRequest, row: Any) -> dict[str, Any]:
         month = closing.month_of(row)
+        row.came_since = closing.first(row, SHOWN + 1) if row.state == State.CLOSED else {}
         figures = closing.figures(month) if row.state == State.OPEN else row.figures
         return {
             "stage": row.stage,
@@ -235,23 +238,24 @@ def checklist_of(row: MonthClose, figures: Mapping[str, Any]) -> Figures:
     return Figures("Checklist", ["What is looked at", "State", "What was found"], rows)
 
 
-def since_tables(row: MonthClose, asked: Asked) -> Iterator[tuple[Shown, str]]:
+def since_tables(row: Any, asked: Asked) -> Iterator[tuple[Shown, str]]:
     """The first entries that came since a month was closed, by what they mean for it."""
     url = with_query(reverse("admin_finance:report", args=["closing"]), asked.params())
-    for title, columns, found in (
-        ("Came since, and would change the month", CHANGED, closing.changed(row)),
-        ("Booked in a later month, of this one's charges", CONCERNING, closing.marked(row)),
+    for title, columns, kind in (
+        ("Came since, and would change the month", CHANGED, "changed"),
+        ("Booked in a later month, of this one's charges", CONCERNING, "concerning"),
     ):
-        shown = rendering.page(Table("since", title, columns, found), 0, SHOWN, lambda start: url)
+        table = Table("since", title, columns, row.came_since[kind])
+        shown = rendering.page(table, 0, SHOWN, lambda start: url)
         if shown.rows:
             yield shown, url
 
 
-def since_words(later: Mapping[str, Any]) -> str:
-    """What came since a month was closed, in words; '' for nothing."""
+def since_words(counts: Mapping[str, int]) -> str:
+    """How many entries of each kind came since a month was closed, in words."""
     kinds = (("changed", "would change it"), ("concerning", "concern its charges"))
-    counts = ((sum(row["count"] for row in later.get(name, [])), what) for name, what in kinds)
-    return ", ".join(f"{count:,} that {what}" for count, what in counts if count)
+    found = ((counts.get(kind), what) for kind, what in kinds)
+    return ", ".join(f"{count:,} that {what}" for count, what in found if count) or cells.EMPTY
 
 
 def said(by: str, at: datetime | None, word: str) -> str:

@@ -78,6 +78,10 @@ _COUNTED_UP = """
     SELECT currency, count(*) AS count, sum({amount})::bigint AS amount
     FROM ({found}) found GROUP BY 1 ORDER BY 1
 """
+_FIRST = """
+    SELECT found.*, count(*) OVER () AS in_all FROM ({found}) found
+    ORDER BY at, source, line LIMIT %(most)s
+"""
 
 
 def month_of(close: MonthClose) -> Month:
@@ -128,8 +132,21 @@ def concerning(close: MonthClose) -> Iterator[Row]:
 
 def marked(close: MonthClose) -> Iterator[Row]:
     """The same, each with a `mark` that says where it is booked and what it concerns."""
-    for row in concerning(close):
-        yield {**row, "mark": f"booked in {row['booked_in']}, concerns {close}"}
+    return (_marked(close, row) for row in concerning(close))
+
+
+def _marked(close: MonthClose, row: Row) -> Row:
+    return {**row, "mark": f"booked in {row['booked_in']}, concerns {close}"}
+
+
+def first(close: MonthClose, most: int) -> dict[str, list[Row]]:
+    """The first entries of `changed` and of `marked`, each with how many there are (`in_all`)."""
+    bound = {**_bound(close), "most": most}
+    found = rows(_FIRST.format(found=_CONCERNING), bound)
+    return {
+        "changed": rows(_FIRST.format(found=_CHANGED), bound),
+        "concerning": [_marked(close, row) for row in found],
+    }
 
 
 def later(close: MonthClose) -> dict[str, Any]:
