@@ -88,6 +88,20 @@ def status_label(status: str, words: str = "") -> SafeString:
     return label(words or status.replace("_", " "), TONES.get(status, ""))
 
 
+def button(url: str, icon: str, title: str, variant: str = "default") -> SafeString:
+    """A link that looks like Unfold's button."""
+    return format_html(_button(variant), url, icon, title)
+
+
+@lru_cache
+def _button(variant: str) -> str:
+    """Rendered once: a page has a dozen, and a template takes a millisecond for each."""
+    content = mark_safe('<span class="material-symbols-outlined" aria-hidden="true">{}</span>{}')
+    return render_to_string(
+        "unfold/components/button.html", {"href": "{}", "variant": variant, "children": content}
+    )
+
+
 def link(url: str, text: str, *, outside: bool = False) -> SafeString:
     """A link; one to the `outside` opens in a tab of its own and says so."""
     if outside:
@@ -100,11 +114,11 @@ def link(url: str, text: str, *, outside: bool = False) -> SafeString:
     return format_html('<a href="{}" class="{}">{}</a>', url, LINK, text)
 
 
-def quick_link(url: str, text: str) -> str:
+def quick_link(url: str, text: str, look: str = LINK) -> str:
     """The same, or the text alone without a `url`, as escaped HTML: format_html takes long for the
-    thousands of cells that a page may have."""
+    thousands of cells that a page may have. `look`: the classes of the link."""
     words = escape(text)
-    return f'<a href="{escape(url)}" class="{LINK}">{words}</a>' if url else words
+    return f'<a href="{escape(url)}" class="{look}">{words}</a>' if url else words
 
 
 def changelist_url(model: type[Model], **query: str) -> str:

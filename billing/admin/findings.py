@@ -4,8 +4,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from django.http import QueryDict
+from django.utils.safestring import SafeString
 
-from billing.admin.cells import open_url
+from billing.admin.cells import button, label, open_url
 from billing.admin.forms import User
 from billing.admin.operations import ALL, OperationPage
 from billing.diagnosis.findings import Evidence, Finding, Fix, Severity
@@ -46,6 +47,14 @@ class ShownFinding:
         amount = [] if finding.amount is None else [format_money(finding.amount, finding.currency)]
         counted = [] if finding.credits is None else [f"{finding.credits:,} credits"]
         return " and ".join(amount + counted)
+
+    @property
+    def label(self) -> SafeString:
+        return label(self.at_stake, self.tone)
+
+    @property
+    def button(self) -> SafeString:
+        return button(self.fix_url, self.fix_icon, self.fix_title, "")
 
 
 def shown(finding: Finding, user: User, back: str) -> ShownFinding:

@@ -8,8 +8,9 @@ from django.contrib import admin, messages
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, QueryDict
 from django.shortcuts import redirect
+from django.utils.safestring import SafeString
 
-from billing.admin.cells import page_url
+from billing.admin.cells import button, page_url
 from billing.admin.forms import User
 from billing.admin.operations import SYNC, OperationPage, open_page
 from billing.operations import bulk
@@ -34,6 +35,10 @@ class ShownOffer:
     icon: str
     url: str
     refusal: str
+
+    @property
+    def button(self) -> SafeString:
+        return button(self.url, self.icon, self.title)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,8 @@
 """A person's timeline on the customer's page: filtered by links, older pages in place."""
 
 from dataclasses import dataclass
+from datetime import UTC
+from typing import NamedTuple
 from urllib.parse import urlencode
 
 from django.contrib import admin
@@ -8,9 +10,10 @@ from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, render
 from django.urls import reverse
+from django.utils.safestring import SafeString
 from django.views.decorators.http import require_GET
 
-from billing.admin.cells import page_url
+from billing.admin.cells import label, page_url
 from billing.diagnosis.examination import examine
 from billing.diagnosis.facts import Facts, Person
 from billing.diagnosis.timeline import Entry, Kind, Place, timeline
@@ -19,15 +22,27 @@ from billing.models import BillingCustomer
 
 @dataclass(frozen=True, slots=True)
 class ShownTimeline:
-    """A page of it: the kinds to choose from, its entries with their addresses, what is older.
+    """A page of it: the kinds to choose from, its entries, what is older.
 
     The addresses are those of the whole page; `fragment` is where console.js gets a part.
     """
 
     filters: list[tuple[str, str, bool]]  # words, query, whether it is chosen
-    entries: list[tuple[Entry, str]]
+    entries: list["ShownEntry"]
     older: str
     fragment: str
+
+
+class ShownEntry(NamedTuple):
+    """An entry as the template takes it apart: `at` in ISO form, `words` in UTC, `url` of its row
+    or ''."""
+
+    at: str
+    words: str
+    label: SafeString
+    url: str
+    title: str
+    detail: str
 
 
 def shown(facts: Facts, row: BillingCustomer, request: HttpRequest) -> ShownTimeline:
@@ -43,7 +58,7 @@ def shown(facts: Facts, row: BillingCustomer, request: HttpRequest) -> ShownTime
             (str(words), query(kind=value, ask=asked.get(value, "")), value == kind)
             for value, words in choices
         ],
-        [(entry, _address(entry)) for entry in page.entries],
+        [_entry(entry) for entry in page.entries],
         query(kind=kind, before=str(page.older), ask=asked.get(kind, "")) if page.older else "",
         reverse("admin:billing_timeline", args=[row.pk]),
     )
@@ -53,8 +68,16 @@ def query(**parts: str) -> str:
     return "?" + urlencode({name: value for name, value in parts.items() if value})
 
 
-def _address(entry: Entry) -> str:
-    return page_url(entry.model(pk=entry.place.id)) if entry.model else ""
+def _entry(entry: Entry) -> ShownEntry:
+    at = entry.place.at.astimezone(UTC)
+    return ShownEntry(
+        at.isoformat(),
+        f"{at:%Y-%m-%d %H:%M:%S}",
+        label(entry.kind, entry.tone),
+        page_url(entry.model(pk=entry.place.id)) if entry.model else "",
+        entry.title,
+        entry.detail,
+    )
 
 
 @require_GET

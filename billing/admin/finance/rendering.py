@@ -18,6 +18,7 @@ from billing.revenue.wording import NUMERIC, written
 _CELL = "border-t border-base-200 px-3 py-2 whitespace-nowrap dark:border-base-800"
 _TEXT = f'<td class="{_CELL}">'
 _NUMBER = f'<td class="{_CELL} tabular-nums text-right">'
+_ACT = f"{cells.LINK} mr-3"
 MOST_SHOWN = 1_000  # rows of a table on a page; its files have all of them
 
 Address = Callable[[Drill], str]  # of the rows behind a figure
@@ -39,26 +40,28 @@ class Cell:
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """A table for the template: each row's cells as they are written, and the operations on it.
+    """A table for the template: each row's cells as they are written, `has_acts` with the
+    operations on it.
 
     `next` is the address of further rows, '' for none; `most` how many of them are shown where
     there are more, else 0. `apart` is where the rows are, if not here.
     """
 
     table: Table
-    rows: Sequence[tuple[SafeString, Sequence[Cell]]]
+    rows: Sequence[str]  # HTML, all of it escaped
     charts: Sequence[Chart]
     next: str = ""
     most: int = 0
     apart: str = ""
+    has_acts: bool = False
+
+    @property
+    def body(self) -> SafeString:
+        return mark_safe("".join(f"<tr>{row}</tr>" for row in self.rows))  # noqa: S308  (escaped)
 
     @property
     def definitions(self) -> list[Column]:
         return [column for column in self.table.columns if column.definition]
-
-    @property
-    def has_acts(self) -> bool:
-        return any(acts for _, acts in self.rows)
 
     @property
     def headers(self) -> list[tuple[Column, bool]]:
@@ -72,9 +75,8 @@ def shown(table: Table, address: Address, acts: Acts | None = None) -> Shown:
     rows = list(table.rows) if table.charts else some(table.rows, 0, MOST_SHOWN + 1)
     charts = [chart for spec in table.charts for chart in drawn(spec, table, rows, address)]
     most = MOST_SHOWN if len(rows) > MOST_SHOWN else 0
-    return Shown(
-        table, [_row(table, row, address, acts) for row in rows[:MOST_SHOWN]], charts, most=most
-    )
+    written = [_row(table, row, address, acts) for row in rows[:MOST_SHOWN]]
+    return Shown(table, written, charts, most=most, has_acts=acts is not None)
 
 
 def page(
@@ -88,15 +90,19 @@ def page(
     """Some rows of a table that may be long, from the row `start` on."""
     found = some(table.rows, start, size + 1)
     rows = [_row(table, row, address, acts) for row in found[:size]]
-    return Shown(table, rows, [], more(start + size) if len(found) > size else "")
+    further = more(start + size) if len(found) > size else ""
+    return Shown(table, rows, [], further, has_acts=acts is not None)
 
 
-def _row(
-    table: Table, row: Row, address: Address | None, acts: Acts | None
-) -> tuple[SafeString, list[Cell]]:
+def _row(table: Table, row: Row, address: Address | None, acts: Acts | None) -> str:
     """Its cells are written here: a template would take twice as long for some hundred rows."""
-    written_cells = [_cell(table, row, column, address).html for column in table.columns]
-    return mark_safe("".join(written_cells)), acts(row) if acts else []  # noqa: S308  (each is escaped)
+    figures = "".join(_cell(table, row, column, address).html for column in table.columns)
+    return f"{figures}{_operations(acts(row))}" if acts else figures
+
+
+def _operations(acts: list[Cell]) -> str:
+    links = "".join(cells.quick_link(act.url, act.words, _ACT) for act in acts)
+    return f'<td class="{_CELL} not-printed">{links}</td>'
 
 
 def _cell(table: Table, row: Row, column: Column, address: Address | None) -> Cell:
