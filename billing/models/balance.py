@@ -137,7 +137,9 @@ class BalanceTransaction(models.Model):
             models.Index("created_at", "id", name="billing_balance_created"),
             models.Index("charge_id", name="billing_balance_charge"),
             models.Index("source_id", name="billing_balance_source"),
-            models.Index("payout_id", name="billing_balance_payout"),
+            models.Index(
+                fields=["payout_id"], include=["net"], name="billing_balance_in_payout"
+            ),  # read alone, to add up a payout
             models.Index("updated_at", name="billing_balance_updated"),
             models.Index(
                 "created_at",
