@@ -207,7 +207,8 @@ SOURCES: Mapping[str, Source] = {
         """'type', type, 'event', stripe_event_id, 'status', status, 'reason', reason,
         'attempts', attempts""",
         """
-        SELECT *, stripe_created_at AS at FROM billing_inbox
+        SELECT id, stripe_created_at AS at, type, stripe_event_id, status, reason, attempts
+        FROM billing_inbox
         WHERE customer_id = ANY(%(customers)s)
           AND status IN ('pending', 'failed', 'dead', 'set_aside')
         """,
@@ -215,12 +216,18 @@ SOURCES: Mapping[str, Source] = {
     Kind.LEDGER: Source(
         """'kind', kind, 'delta', delta, 'balance', balance_after, 'actor', actor,
         'reason', reason""",
-        "SELECT *, created_at AS at FROM credit_entries WHERE user_id = ANY(%(users)s)",
+        """
+        SELECT id, created_at AS at, kind, delta, balance_after, actor, reason
+        FROM credit_entries WHERE user_id = ANY(%(users)s)
+        """,
     ),
     Kind.CLAIM: Source(
         """'lead', lead_id, 'status', status, 'spent', credits_spent,
         'reason', failure_reason""",
-        "SELECT *, claimed_at AS at FROM lead_claims WHERE user_id = ANY(%(users)s)",
+        """
+        SELECT id, claimed_at AS at, lead_id, status, credits_spent, failure_reason
+        FROM lead_claims WHERE user_id = ANY(%(users)s)
+        """,
     ),
     # One array, which PostgreSQL sorts and goes through the index with once. As a join, it goes
     # down the index for each of a customer's thousands of events.
@@ -228,7 +235,7 @@ SOURCES: Mapping[str, Source] = {
         """'name', name, 'status', status, 'actor', actor, 'reason', reason,
         'said', result->>'summary'""",
         """
-        SELECT *, created_at AS at FROM billing_operations
+        SELECT id, created_at AS at, name, status, actor, reason, result FROM billing_operations
         WHERE subject = ANY(ARRAY(
             SELECT unnest(%(subjects)s::text[])
             UNION ALL SELECT stripe_event_id FROM billing_inbox
@@ -238,14 +245,14 @@ SOURCES: Mapping[str, Source] = {
     Kind.NOTE: Source(
         "'actor', actor, 'text', text, 'withdrawn', withdrawn_by",
         """
-        SELECT *, created_at AS at FROM billing_notes
+        SELECT id, created_at AS at, actor, text, withdrawn_by FROM billing_notes
         WHERE stripe_customer_id = ANY(%(customers)s) OR user_id = ANY(%(users)s)
         """,
     ),
     Kind.AUDIT: Source(
         "'type', type, 'actor', actor, 'summary', payload->>'summary'",
         f"""
-        SELECT *, created_at AS at FROM billing_events
+        SELECT id, created_at AS at, type, actor, payload FROM billing_events
         WHERE id IN ({_log("audit", BY_THEMSELVES)})
         """,  # noqa: S608
     ),

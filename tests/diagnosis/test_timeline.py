@@ -62,6 +62,20 @@ def test_it_tells_what_happened_whatever_kind_it_is(shop: Shop) -> None:
 
 
 @pytest.mark.django_db
+@pytest.mark.parametrize("column", ["at", "data"])
+def test_columns_that_an_adopted_table_has_besides_are_not_taken_for_ours(
+    shop: Shop, column: str
+) -> None:
+    shop.subscribe()
+    shop.deliver()
+    before = of_ada()
+    with connection.cursor() as cursor:
+        for table in ("billing_events", "lead_claims"):
+            cursor.execute(f"ALTER TABLE {table} ADD COLUMN {column} text DEFAULT 'theirs'")
+    assert of_ada() == before
+
+
+@pytest.mark.django_db
 def test_nobody_elses(shop: Shop) -> None:
     shop.subscribe()
     shop.buy(email="eve@example.com", user_id="u_eve")
