@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, TypeVar
 
-from django.db.models import F, Model, Q, QuerySet
+from django.contrib.postgres.expressions import ArraySubquery
+from django.db.models import BooleanField, F, Func, Model, Q, QuerySet
 from django.db.models.fields.json import KT
 
 from billing.diagnosis.search import PART, search
@@ -93,18 +94,31 @@ def ids(found: QuerySet[Any], most: int = ALL) -> QuerySet[Any]:
 
 
 def find_customers(rows: QuerySet[BillingCustomer], term: str) -> QuerySet[BillingCustomer]:
-    """Customers by all that the search knows them by; by a part of an email or name, all.
-
-    The few who have it are looked up first, for the reason of `_SORTED`.
-    """
+    """Customers by all that the search knows them by; by a part of an email or name, all."""
     found = search(term)
     shown = [i for hit in found.hits for i in hit.person.customer_ids]
     matches = Q(stripe_customer_id__in=shown)
-    if found.more:
-        part = Q(email__icontains=term) | Q(name__icontains=term)
-        few = list(ids(rows.filter(part), FEW + 1))
-        matches |= Q(pk__in=few) if len(few) <= FEW else part
-    return rows.filter(matches)
+    if not found.more:
+        return rows.filter(matches)
+    part = Q(email__icontains=term) | Q(name__icontains=term)
+    are_few = len(ids(rows.filter(part), FEW + 1)) <= FEW
+    matching = rows.filter(matches | part)
+    return rows.filter(_one_of(matching)) if are_few else matching
+
+
+def _one_of(found: QuerySet[Any]) -> Func:
+    """That a row is one of these few, for the reason of `_SORTED`, whatever they are sorted by.
+
+    As an array that is not known yet: PostgreSQL expects ten of them, and never thinks that
+    going through all rows in the page's order would fill it sooner.
+    """
+    return Func(
+        F("pk"),
+        ArraySubquery(ids(found)),
+        template="%(expressions)s)",
+        arg_joiner=" = ANY(",
+        output_field=BooleanField(),
+    )
 
 
 def find_events(rows: QuerySet[BillingEvent], term: str) -> QuerySet[BillingEvent]:

@@ -25,6 +25,23 @@ def test_people_are_found_by_what_they_match_and_not_from_the_newest_on() -> Non
     assert "billing_customers_created" in plan_of("e7")  # so many begin so that the newest do
 
 
+def test_a_list_of_the_few_who_match_is_not_looked_for_from_the_newest_on() -> None:
+    """All who match may be old, which no statistics tell: 122,000 of 200,000 were gone through."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO billing_customers (stripe_customer_id, email, created_at, updated_at)"
+            " SELECT 'cus_' || i, CASE WHEN i > 4000 THEN 'e77' ELSE 'amy' END || i || '@e.com',"
+            " now() - i * interval '1 minute', now() FROM generate_series(1, 5000) i"
+        )
+        cursor.execute("ANALYZE billing_customers")
+    newest_first = BillingCustomer.objects.order_by("-created_at", "-id")
+    page = narrowing.find_customers(newest_first, "e77")[:50]
+    assert [each.stripe_customer_id for each in page] == [f"cus_{i}" for i in range(4001, 4051)]
+    with CaptureQueriesContext(connection) as asked:
+        list(page.all())
+    assert "billing_customers_created" not in "\n".join(plan(asked[0]["sql"]))
+
+
 def test_the_newest_stand_for_all_whom_a_beginning_names(monkeypatch: pytest.MonkeyPatch) -> None:
     for i in range(4):
         rows.customer(f"u_{i}", f"cus_{i}", email=f"joe{i}@example.com")
