@@ -384,6 +384,7 @@ INSTALLED_APPS = [
     "procrastinate.contrib.django",
     "billing",
     "backoffice.drill",
+    "backoffice",
 ]
 
 MIDDLEWARE = [

@@ -140,13 +140,11 @@ def _without_collecting() -> Iterator[None]:
     """Pages are many small dictionaries without a cycle: Python's collector, woken by their
     number, would look through all that was loaded before them, again and again."""
     usual = gc.get_threshold()
-    gc.freeze()
     gc.set_threshold(50_000, *usual[1:])
     try:
         yield
     finally:
         gc.set_threshold(*usual)
-        gc.unfreeze()
 
 
 def _chunks(path: str, params: dict[str, Any], stripe: Gateway) -> Iterator[list[Observation]]:

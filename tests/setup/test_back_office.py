@@ -1,10 +1,14 @@
 """The back office as the journey tests run it: web server, webhook, browser."""
 
+import gc
+import weakref
+
 import httpx
 import pytest
 from django.contrib.auth.models import User
 from playwright.sync_api import Page, expect
 
+from backoffice.apps import RUNNING
 from billing.models import InboxEvent
 from tests.sandbox.server import SandboxProcess
 from tests.support.back_office import BackOffice
@@ -25,6 +29,21 @@ def test_a_worker_processes_what_arrives(back_office: BackOffice, sandbox: Sandb
     wait_until(lambda: processed.exists() or not worker.is_alive)
     assert worker.is_alive, worker.output
     assert worker.stop() == 0, worker.output
+
+
+class Circle:
+    """Garbage that only a look for it frees."""
+
+    def __init__(self) -> None:
+        self.itself = self
+
+
+def test_garbage_is_looked_for_as_soon_as_all_is_loaded() -> None:
+    gone = weakref.ref(Circle())
+    kept = [Circle() for _ in range(RUNNING + 1)]
+    assert gone() is None
+    assert len(kept) > gc.get_threshold()[0]
+    assert gc.get_freeze_count() > 100_000  # what was loaded is left out
 
 
 def test_log_in_is_asked_for(back_office: BackOffice) -> None:
