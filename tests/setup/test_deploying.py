@@ -77,6 +77,14 @@ def test_the_image_is_built_by_what_is_tried_below() -> None:
     assert all((BASE_DIR / name).exists() for name in files)
 
 
+def test_threads_share_what_they_have_freed() -> None:
+    """glibc gives up to eight arenas to each core, and memory seldom leaves one for another."""
+    [image] = [rest for name, rest in instructions() if name == "ENV"]
+    units = [unit(path)["Service"]["Environment"] for path in UNITS if "migrate" not in path.name]
+    assert len(units) == 2
+    assert all("MALLOC_ARENA_MAX=2" in each.split() for each in (image, *units))
+
+
 @pytest.mark.parametrize("path", UNITS, ids=lambda path: path.name)
 def test_a_unit_may_do_as_little_as_it_needs(path: Path) -> None:
     service = unit(path)["Service"]

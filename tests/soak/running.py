@@ -28,6 +28,7 @@ from tests.support.waiting import wait_until
 SAMPLE = 5.0  # seconds between two looks
 PATIENCE = 300  # seconds for what is left in the end
 OPERATORS = ("olga", "omar")
+AS_DEPLOYED = {"MALLOC_ARENA_MAX": "2"}  # as the image and the units in deploy/
 LONG = """
     SELECT date_trunc('second', now()) AS at, pid, application_name, clock_timestamp() - xact_start,
         state, wait_event, left(regexp_replace(query, '\\s+', ' ', 'g'), 200)
@@ -150,7 +151,9 @@ def running(folder: Path, lock_wait: float) -> Iterator[Office]:
         people(url)
         with (
             run_sandbox(folder / "stripe.sqlite3", extra_args=RETRIES) as sandbox,
-            run_back_office(url, sandbox, folder, EXPORT_URL=f"file://{folder}/export") as made,
+            run_back_office(
+                url, sandbox, folder, EXPORT_URL=f"file://{folder}/export", **AS_DEPLOYED
+            ) as made,
         ):
             yield Office(url, sandbox, made, made.start_worker(), made.start_worker())
     finally:
